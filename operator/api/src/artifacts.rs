@@ -1,0 +1,27 @@
+//! The store that a run keeps everything in.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    references::{ConfigMapRef, SecretRef},
+    sources,
+};
+
+/// The store of the run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifacts {
+    /// Object store or volume: `s3://bucket/prefix`, `gs://bucket/prefix`,
+    /// `az://container/prefix`, `pvc://claim/path` (ReadWriteMany for more than one worker),
+    /// `file:///path` (one machine only) or `memory://` (tests).
+    #[x_kube(validation = sources::store_rule())]
+    #[schemars(length(min = 1, max = 1024))]
+    pub store: String,
+    /// Secret with the store's credentials, given to every worker. Absent: workload identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// ConfigMap with the certificates that the store's address is checked against, in `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_config_map_ref: Option<ConfigMapRef>,
+}

@@ -1,0 +1,16 @@
+//! What remains of a run when it is deleted.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What deletion keeps of the run's own prefix in the store.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retain {
+    /// Everything.
+    All,
+    /// What was exported, and the report.
+    #[default]
+    Export,
+    /// Nothing.
+    None,
+}
