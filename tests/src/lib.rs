@@ -1,1 +1,10 @@
-//! (in the making)
+//! Whole-system stories, told as a user would: what they stand on.
+//!
+//! A story talks to the `darwinlm` command, `kubectl` and the store, never to the crates' insides.
+//! The programs come from the release build (`make build`); a missing one fails loudly.
+
+pub mod cluster;
+pub mod files;
+pub mod local;
+pub mod programs;
+pub mod tiny;

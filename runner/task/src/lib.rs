@@ -1,1 +1,38 @@
-//! (in the making)
+#![doc = include_str!("../README.md")]
+
+mod exit;
+mod numerics;
+pub mod paths;
+mod plan;
+mod report;
+mod spec;
+
+pub use exit::ExitCode;
+pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
+pub use plan::{Plan, PlannedTokens, TokenSlice};
+pub use report::{
+    DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
+    TaskReport, TrialCounts,
+};
+pub use spec::{
+    DataSpec, EvaluationSpec, ExportFormat, ExportSpec, PruningSpec, QueryHeadLayout, RunIdentity,
+    SearchSettings, SliceSpec, Spacing, TARGET_HELP, TargetSpec, Task, TaskKind, TaskSpec,
+    TaskSpecError, TextSource, VERSION,
+};
+
+/// Environment variable that carries the [`TaskSpec`] as JSON.
+pub const ENV_TASK: &str = "DARWINLM_TASK";
+/// Environment variable that names the file the final [`TaskReport`] is written to.
+pub const ENV_REPORT: &str = "DARWINLM_REPORT";
+/// Where the final report goes in a pod, if [`ENV_REPORT`] is unset.
+pub const DEFAULT_REPORT: &str = "/dev/termination-log";
+/// Environment variable that holds the address to serve progress, metrics and health on.
+pub const ENV_LISTEN: &str = "DARWINLM_LISTEN";
+/// The address served in a pod, if [`ENV_LISTEN`] is unset.
+pub const DEFAULT_LISTEN: &str = "0.0.0.0:9090";
+/// Environment variable that names this worker: the pod's UID, or a local process's name.
+pub const ENV_WORKER: &str = "DARWINLM_WORKER";
+/// Environment variable that names the runner binary for the local backend.
+pub const ENV_RUNNER: &str = "DARWINLM_RUNNER";
+/// Environment variable that names a folder for files fetched from a remote store.
+pub const ENV_CACHE: &str = "DARWINLM_CACHE";

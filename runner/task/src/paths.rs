@@ -1,0 +1,104 @@
+//! Where things lie in the store. Keys are relative to the store's URL and use `/`.
+//!
+//! Folders keyed by a digest are shared between runs; `runs/<namespace>.<name>/` is one run's own.
+
+use darwinlm_search::TrialId;
+
+use crate::{RunIdentity, TokenSlice};
+
+/// The manifest's file name in every write-once folder: written last, trusted first.
+pub const MANIFEST: &str = "manifest.json";
+
+/// `models/<digest>`: the dense model as fetched.
+pub fn model(digest: &str) -> String {
+    format!("models/{digest}")
+}
+
+/// `tokens/<digest>`: the tokenised slices.
+pub fn tokens(digest: &str) -> String {
+    format!("tokens/{digest}")
+}
+
+/// `tokens/<digest>/<slice>.safetensors`.
+pub fn token_slice(digest: &str, slice: TokenSlice) -> String {
+    format!("tokens/{digest}/{}.safetensors", slice.name())
+}
+
+/// `databases/<digest>`: a level database.
+pub fn database(digest: &str) -> String {
+    format!("databases/{digest}")
+}
+
+/// `teachers/<digest>`: the dense model's final hidden states over a slice.
+pub fn teacher(digest: &str) -> String {
+    format!("teachers/{digest}")
+}
+
+/// The keys below one run's own prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPaths {
+    prefix: String,
+}
+
+impl RunPaths {
+    /// `runs/<namespace>.<name>`.
+    pub fn new(run: &RunIdentity) -> Self {
+        Self { prefix: format!("runs/{}.{}", run.namespace, run.name) }
+    }
+
+    /// The run's own prefix, without a slash at the end.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// `run.json`: create-only, holds what this prefix was made for.
+    pub fn run(&self) -> String {
+        format!("{}/run.json", self.prefix)
+    }
+
+    /// `plan.json`: what `prepare` fixed.
+    pub fn plan(&self) -> String {
+        format!("{}/plan.json", self.prefix)
+    }
+
+    /// `ledger/g<generation>.json`: entry 0 is the search's own definition, entry g+1 closes
+    /// generation g.
+    pub fn ledger_entry(&self, index: u32) -> String {
+        format!("{}/ledger/{index:06}.json", self.prefix)
+    }
+
+    /// `ledger/g<generation>.cost.json`: times and devices of an entry, not hashed.
+    pub fn ledger_cost(&self, index: u32) -> String {
+        format!("{}/ledger/{index:06}.cost.json", self.prefix)
+    }
+
+    /// `trials/<trial>.json`: a trial's result, create-only.
+    pub fn trial(&self, trial: &TrialId) -> String {
+        format!("{}/trials/{trial}.json", self.prefix)
+    }
+
+    /// `claims/<subject>/<attempt>`: create-only, holds the owner's token.
+    pub fn claim(&self, subject: &str, attempt: u32) -> String {
+        format!("{}/claims/{subject}/{attempt}", self.prefix)
+    }
+
+    /// `claims/<subject>/<attempt>.beat`: overwritten by the owner.
+    pub fn beat(&self, subject: &str, attempt: u32) -> String {
+        format!("{}/claims/{subject}/{attempt}.beat", self.prefix)
+    }
+
+    /// `workers/<worker>.json`: one worker's own times.
+    pub fn worker(&self, worker: &str) -> String {
+        format!("{}/workers/{worker}.json", self.prefix)
+    }
+
+    /// `survivor.json`: the survivor's validation figures by generation, outside the digest.
+    pub fn survivor(&self, index: u32) -> String {
+        format!("{}/survivors/{index:06}.json", self.prefix)
+    }
+
+    /// `evaluation.json`.
+    pub fn evaluation(&self) -> String {
+        format!("{}/evaluation.json", self.prefix)
+    }
+}

@@ -1,0 +1,279 @@
+//! What a Job says: one `TaskReport`, at most 4096 bytes, while running and at the end.
+
+use darwinlm_search::Genome;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ExitCode, RunIdentity, TaskKind, VERSION};
+
+/// A termination message holds at most this many bytes (Kubernetes, "Determine the Reason for Pod
+/// Failure").
+pub const REPORT_LIMIT_BYTES: usize = 4096;
+
+/// What a worker says about its task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskReport {
+    /// Version of this format.
+    pub version: u32,
+    /// UID of the run.
+    pub run_uid: String,
+    /// The worker that says it: the pod's UID, or a local process's name.
+    pub worker: String,
+    /// The task.
+    pub task: TaskKind,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Said by `prepare`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<PreparedReport>,
+    /// Said by `build-database`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseReport>,
+    /// Said by `search`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
+    /// Said by `evaluate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationReport>,
+    /// Said by `export`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportReport>,
+    /// Summed over all workers that left a file in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<GpuSeconds>,
+}
+
+/// How a task stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum Outcome {
+    /// At work.
+    Running,
+    /// Done; the store holds everything the task leaves.
+    Done,
+    /// The GPU budget is spent; what is done so far is in the store.
+    BudgetSpent,
+    /// Ended without being done.
+    Failed {
+        /// The exit code's number.
+        code: u8,
+        /// A CamelCase word.
+        reason: String,
+        /// One sentence: what was found, where, and what would be accepted.
+        message: String,
+    },
+}
+
+/// How far a task is, in its own units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all.
+    pub total: u64,
+    /// What a unit is: `modules`, `trials`, `bytes` …
+    pub unit: String,
+}
+
+/// A model's size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelReport {
+    /// The `models/<digest>` it is stored under.
+    pub digest: String,
+    /// Blocks.
+    pub blocks: u32,
+    /// Parameters.
+    pub parameters: u64,
+}
+
+/// What `prepare` fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PreparedReport {
+    /// The model.
+    pub model: ModelReport,
+    /// The `tokens/<digest>` of its data.
+    pub tokens: String,
+}
+
+/// The level database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseReport {
+    /// The `databases/<digest>` it is stored under.
+    pub digest: String,
+    /// Bytes stored.
+    pub bytes: u64,
+}
+
+/// How far the search is; all workers of a run say the same of the same ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SearchReport {
+    /// Generations in the ledger.
+    pub generation: u32,
+    /// Generations asked for.
+    pub generations: u32,
+    /// Head of the hash chain, `sha256:` and 64 hex digits.
+    pub digest: String,
+    /// The last ten distinct survivors, newest first.
+    pub survivors: Vec<SurvivorReport>,
+    /// Trials so far.
+    pub trials: TrialCounts,
+}
+
+/// A survivor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SurvivorReport {
+    /// One base-36 level per module.
+    #[schemars(with = "GenomeSchema")]
+    pub genome: Genome,
+    /// Its fitness when it was selected last, as a decimal number.
+    pub fitness: String,
+    /// KL on the validation slice, if measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_kl: Option<String>,
+    /// Its parameters.
+    pub parameters: u64,
+    /// The generation it was born in.
+    pub born_in_generation: u32,
+}
+
+/// The schema of [`Genome`], which lives in a crate without schemas.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the schema generator alone")]
+struct GenomeSchema {
+    attention: String,
+    mlp: String,
+}
+
+/// Trials by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrialCounts {
+    /// In the ledger, with a finite fitness.
+    pub done: u64,
+    /// In the ledger, with a failure.
+    pub failed: u64,
+    /// Attempted more than once.
+    pub repeated: u64,
+}
+
+/// Device time by cause, summed over workers, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuSeconds {
+    /// Computing what was kept.
+    pub useful: u64,
+    /// From the process's start to its first unit of work.
+    pub starting: u64,
+    /// Waiting for other workers.
+    pub waiting: u64,
+    /// Computing what was thrown away.
+    pub lost: u64,
+}
+
+/// Figures of one model on the validation slice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Measured {
+    /// Parameters.
+    pub parameters: u64,
+    /// exp of the mean negative log-likelihood of a token, as a decimal number.
+    pub perplexity: String,
+    /// Mean KL(dense ‖ this), in nats, as a decimal number.
+    pub kl: String,
+    /// Tokens scored in a second on the worker's device, as a decimal number.
+    pub tokens_per_second: String,
+}
+
+/// Dense, uniform and pruned side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EvaluationReport {
+    /// The dense model.
+    pub dense: Measured,
+    /// The start of the search: the uniform model at the same budget.
+    pub uniform: Measured,
+    /// The survivor.
+    pub pruned: Measured,
+}
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportReport {
+    /// URLs of the checkpoints, one per format.
+    pub exports: Vec<String>,
+}
+
+
+impl TaskReport {
+    /// A report that says only who is at work on what.
+    pub fn running(run: &RunIdentity, worker: &str, task: TaskKind) -> Self {
+        Self {
+            version: VERSION,
+            run_uid: run.uid.clone(),
+            worker: worker.to_owned(),
+            task,
+            outcome: Outcome::Running,
+            progress: None,
+            prepared: None,
+            database: None,
+            search: None,
+            evaluation: None,
+            export: None,
+            gpu_seconds: None,
+        }
+    }
+
+    /// Writes the report as JSON of at most [`REPORT_LIMIT_BYTES`].
+    ///
+    /// A message that does not fit is cut at a character boundary; then the oldest survivors go,
+    /// for the store holds them all.
+    pub fn to_json(&self) -> String {
+        let mut report = self.clone();
+        loop {
+            let text = serde_json::to_string(&report)
+                .expect("a report holds only strings, numbers and lists");
+            let excess = text.len().saturating_sub(REPORT_LIMIT_BYTES);
+            if excess == 0 || !report.shorten(excess) {
+                return text;
+            }
+        }
+    }
+
+    /// Drops at least one byte; false when nothing is left to drop.
+    fn shorten(&mut self, excess: usize) -> bool {
+        if let Outcome::Failed { message, .. } = &mut self.outcome
+            && !message.is_empty()
+        {
+            let mut keep = message.len().saturating_sub(excess.max(1));
+            while !message.is_char_boundary(keep) {
+                keep -= 1;
+            }
+            message.truncate(keep);
+            return true;
+        }
+        match &mut self.search {
+            Some(search) => search.survivors.pop().is_some(),
+            None => false,
+        }
+    }
+
+    /// Marks the task as failed.
+    pub fn fail(&mut self, code: ExitCode, message: &str) {
+        self.outcome = Outcome::Failed {
+            code: code.code(),
+            reason: code.reason().to_owned(),
+            message: message.to_owned(),
+        };
+    }
+}

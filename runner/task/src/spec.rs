@@ -1,0 +1,350 @@
+//! What a Job is told: one self-contained, versioned `TaskSpec`.
+
+use darwinlm_search::{AttentionUnit, Exchange, FitnessKind, SelectionStep};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::DeviceRequest;
+
+/// The version of [`TaskSpec`] and of [`crate::TaskReport`] that this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What [`TargetSpec`] accepts, for messages.
+pub const TARGET_HELP: &str = "exactly one of level, parameters, sparsityPercent, speedupPercent";
+
+/// The run a task belongs to. Never part of a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunIdentity {
+    /// Namespace of the resource; `local` on one machine.
+    pub namespace: String,
+    /// Name of the resource.
+    pub name: String,
+    /// UID of the resource.
+    pub uid: String,
+}
+
+/// One task of a run, with everything it needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskSpec {
+    /// Version of this format; see [`VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run: RunIdentity,
+    /// URL of the store as the worker sees it (a claim is a mounted `file://` folder).
+    pub store: String,
+    /// The device to work on.
+    pub device: DeviceRequest,
+    /// What to do.
+    pub task: Task,
+}
+
+/// The tasks, in the order of a run's chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Task {
+    /// Fetch and check model and data, tokenise, fix the numerics plan.
+    Prepare {
+        /// URL of the model's folder, as the worker sees it.
+        model: String,
+        /// The data.
+        data: DataSpec,
+        /// Threads of a worker, if the spec names a CPU limit.
+        threads: Option<u32>,
+        /// Everything immutable in the spec: a store prefix belongs to one of these alone.
+        search_digest: String,
+    },
+    /// Fill the level database.
+    BuildDatabase {
+        /// How to prune.
+        pruning: PruningSpec,
+    },
+    /// Run trials until the given number of generations is in the ledger.
+    Search {
+        /// How to prune: names the database.
+        pruning: PruningSpec,
+        /// What the survivor must keep to.
+        target: TargetSpec,
+        /// How to search.
+        settings: SearchSettings,
+        /// Stop when the ledger holds this many generations.
+        until_generation: u32,
+        /// Stop at the next generation boundary when this much is spent.
+        budget_gpu_seconds: Option<u64>,
+    },
+    /// Compare dense, uniform and survivor on the validation slice.
+    Evaluate {
+        /// How to prune: names the database.
+        pruning: PruningSpec,
+        /// What the uniform model must keep to.
+        target: TargetSpec,
+        /// How to search: the survivor is the last one of this search's ledger.
+        settings: SearchSettings,
+        /// What to measure beyond perplexity and KL.
+        evaluation: EvaluationSpec,
+    },
+    /// Write the survivor's checkpoint.
+    Export {
+        /// How to prune: names the database.
+        pruning: PruningSpec,
+        /// What the survivor keeps to.
+        target: TargetSpec,
+        /// How to search: the survivor is the last one of this search's ledger.
+        settings: SearchSettings,
+        /// Where to and in which formats.
+        export: ExportSpec,
+    },
+}
+
+/// A task's kind: the word in Job names, labels, metrics and logs.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// [`Task::Prepare`]
+    Prepare,
+    /// [`Task::BuildDatabase`]
+    BuildDatabase,
+    /// [`Task::Search`]
+    Search,
+    /// [`Task::Evaluate`]
+    Evaluate,
+    /// [`Task::Export`]
+    Export,
+}
+
+impl TaskKind {
+    /// Every kind, in the order of a run's chain.
+    pub const ALL: [Self; 5] =
+        [Self::Prepare, Self::BuildDatabase, Self::Search, Self::Evaluate, Self::Export];
+
+    /// The word used everywhere.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::BuildDatabase => "build-database",
+            Self::Search => "search",
+            Self::Evaluate => "evaluate",
+            Self::Export => "export",
+        }
+    }
+
+    /// Whether the task computes on the run's device; the others drop GPU resources.
+    pub const fn needs_device(self) -> bool {
+        match self {
+            Self::Prepare | Self::Export => false,
+            Self::BuildDatabase | Self::Search | Self::Evaluate => true,
+        }
+    }
+
+    /// Whether any number of workers may share the task through the store.
+    pub const fn is_work_queue(self) -> bool {
+        match self {
+            Self::BuildDatabase | Self::Search => true,
+            Self::Prepare | Self::Evaluate | Self::Export => false,
+        }
+    }
+}
+
+impl std::fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Task {
+    /// This task's kind.
+    pub const fn kind(&self) -> TaskKind {
+        match self {
+            Self::Prepare { .. } => TaskKind::Prepare,
+            Self::BuildDatabase { .. } => TaskKind::BuildDatabase,
+            Self::Search { .. } => TaskKind::Search,
+            Self::Evaluate { .. } => TaskKind::Evaluate,
+            Self::Export { .. } => TaskKind::Export,
+        }
+    }
+}
+
+/// The data of a run; every slice is packed into sequences of one length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataSpec {
+    /// Tokens per sequence.
+    pub sequence_length: u32,
+    /// Feeds the Hessians.
+    pub calibration: SliceSpec,
+    /// Trains candidates.
+    pub training: SliceSpec,
+    /// Scores candidates.
+    pub fitness: SliceSpec,
+    /// Held out.
+    pub validation: SliceSpec,
+}
+
+/// One slice of the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SliceSpec {
+    /// Its own source; without one it is a disjoint slice of calibration's source.
+    pub source: Option<TextSource>,
+    /// Its size; rounded up to whole sequences.
+    pub tokens: u64,
+}
+
+/// Where text comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TextSource {
+    /// URL of a `.txt`, `.jsonl` or `.safetensors` file, as the worker sees it.
+    pub url: String,
+    /// The field of a JSON line that holds the text.
+    pub text_field: String,
+}
+
+/// What the steps of a ladder are equal in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Spacing {
+    /// Parameters.
+    #[default]
+    Parameters,
+}
+
+/// How modules are pruned: with the model, the calibration slice and the numerics plan this names
+/// the level database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PruningSpec {
+    /// Levels above dense; the last removes the module. A kind with fewer units has fewer.
+    pub levels: u32,
+    /// What the steps are equal in.
+    pub spacing: Spacing,
+    /// Columns of the MLP are removed in multiples of this.
+    pub mlp_granularity: u32,
+    /// The unit of attention.
+    #[schemars(with = "String")]
+    pub attention_unit: AttentionUnit,
+    /// Thousandths of the mean diagonal that are added to the Hessian's diagonal.
+    pub damping_permille: u32,
+}
+
+/// What every genome of a search keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetSpec {
+    /// The level sums of this uniform level (the paper).
+    Level(u32),
+    /// At most this many parameters.
+    Parameters(u64),
+    /// At least this many percent of the dense model's parameters removed.
+    SparsityPercent(u32),
+}
+
+/// How to search.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SearchSettings {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Generations in all.
+    pub generations: u32,
+    /// Offspring of a generation.
+    pub offspring: u32,
+    /// Which modules may trade levels.
+    #[schemars(with = "String")]
+    pub exchange: Exchange,
+    /// What is minimised.
+    #[schemars(with = "String")]
+    pub fitness: FitnessKind,
+    /// The cuts within a generation.
+    #[schemars(with = "Vec<StepSchema>")]
+    pub steps: Vec<SelectionStep>,
+    /// AdamW's learning rate, as the user wrote it.
+    pub learning_rate: String,
+    /// AdamW's decoupled weight decay, as the user wrote it.
+    pub weight_decay: String,
+    /// Sequences per optimizer step.
+    pub batch_sequences: u32,
+}
+
+/// The schema of [`SelectionStep`], which lives in a crate without schemas.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read by the schema generator alone")]
+struct StepSchema {
+    survivors: u32,
+    training_tokens: u64,
+    fitness_tokens: u64,
+}
+
+/// What `evaluate` measures beyond perplexity and KL on the validation slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EvaluationSpec {}
+
+/// Where the survivor goes and in which formats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportSpec {
+    /// URL of the folder to write, as the worker sees it.
+    pub destination: String,
+    /// The formats.
+    pub formats: Vec<ExportFormat>,
+    /// How pruned query heads find their keys and values.
+    pub query_head_layout: QueryHeadLayout,
+}
+
+/// A checkpoint format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExportFormat {
+    /// Shrunk safetensors with a modelling file of ours.
+    Transformers,
+}
+
+/// How pruned query heads find their keys and values under grouped-query attention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum QueryHeadLayout {
+    /// K and V whole, an index per kept query head.
+    #[default]
+    Gather,
+    /// K and V rows copied, so that each query head has its own.
+    Expand,
+}
+
+/// A task that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskSpecError {
+    /// Not JSON, or a field is wrong.
+    #[error("failed to read the task: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another version.
+    #[error("failed to read the task: version is {found}, this build reads {VERSION}")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+}
+
+impl TaskSpec {
+    /// Reads a task, looking at its version first.
+    ///
+    /// # Errors
+    /// When it is not JSON, of another version, or holds an unknown or ill-typed field.
+    pub fn from_json(text: &str) -> Result<Self, TaskSpecError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_str(text)?;
+        if version != VERSION {
+            return Err(TaskSpecError::Version { found: version });
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Writes the task as one line of JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a task holds only strings, numbers and lists")
+    }
+}

@@ -1,0 +1,38 @@
+//! Where the programs of the release build lie.
+
+use std::path::PathBuf;
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie one folder below the root")
+        .to_path_buf()
+}
+
+/// The folder of the release build.
+pub fn release_folder() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    target.join("release")
+}
+
+/// A program of the release build.
+///
+/// # Panics
+/// When it has not been built.
+pub fn program(name: &str) -> PathBuf {
+    let path = release_folder().join(name);
+    assert!(path.exists(), "{} is missing: run `make build` first", path.display());
+    path
+}
+
+/// The folder of a thing that `make model` fetches.
+///
+/// # Panics
+/// When it has not been fetched.
+pub fn fetched(name: &str) -> PathBuf {
+    let path = repository().join(".cache").join(name);
+    assert!(path.exists(), "{} is missing: run `make model` first", path.display());
+    path
+}

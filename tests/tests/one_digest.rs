@@ -1,0 +1,136 @@
+//! Stories on one machine: whatever happens to the workers, a run has one digest.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use darwinlm_tests::files::files_below;
+use darwinlm_tests::local::{Local, finish};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+#[test]
+fn one_worker_and_three_find_the_same_survivor() {
+    let alone = Local::new();
+    let together = Local::new();
+    let digest = alone.run(&["--workers", "1"]).digest();
+    assert_eq!(together.run(&["--workers", "3"]).digest(), digest);
+    let verified = together.verify();
+    assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
+    assert!(verified.stdout.contains(&digest), "{}", verified.stdout);
+}
+
+#[test]
+fn a_finished_run_started_again_says_the_same_and_computes_nothing() {
+    let world = Local::new();
+    let digest = world.run(&[]).digest();
+    let trials = files_below(&world.store().join("runs/local.tiny/trials"));
+    assert_eq!(world.run(&[]).digest(), digest);
+    assert_eq!(files_below(&world.store().join("runs/local.tiny/trials")), trials);
+}
+
+#[test]
+fn workers_killed_ten_times_change_nothing() {
+    let digest = Local::new().run(&["--workers", "1"]).digest();
+    let world = Local::new();
+    world.edit("generations: 5", "generations: 5 # killed");
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let mut run = world.start(&["--workers", "3"]);
+    let mut killed = 0;
+    while killed < 10 && run.try_wait().expect("the run can be asked").is_none() {
+        std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % 700)));
+        let workers = workers_below(run.id());
+        if let Some(worker) = workers.get(random.next_u32() as usize % workers.len().max(1)) {
+            kill(*worker);
+            killed += 1;
+        }
+    }
+    assert_eq!(finish(run).digest(), digest, "after {killed} kills");
+    assert!(killed >= 5, "the run ended after {killed} kills: it is too short to be a story");
+}
+
+#[test]
+fn a_run_killed_ten_times_goes_on_where_it_was() {
+    let digest = Local::new().run(&["--workers", "1"]).digest();
+    let world = Local::new();
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    for _ in 0..10 {
+        let before = results(&world.store());
+        let mut run = world.start(&["--workers", "2"]);
+        std::thread::sleep(Duration::from_millis(500 + u64::from(random.next_u32() % 2000)));
+        kill(run.id());
+        run.wait().expect("a killed run can be waited for");
+        wait_until_no_worker_runs(world.path());
+        let after = results(&world.store());
+        assert!(before.is_subset(&after), "a result was lost");
+    }
+    let digest_after = world.run(&["--workers", "2"]).digest();
+    assert_eq!(digest_after, digest);
+}
+
+fn results(store: &Path) -> BTreeSet<std::path::PathBuf> {
+    files_below(&store.join("runs/local.tiny/trials")).into_iter().collect()
+}
+
+fn kill(process: u32) {
+    let _ = Command::new("kill").arg("-KILL").arg(process.to_string()).status();
+}
+
+/// The worker processes that a run started.
+fn workers_below(run: u32) -> Vec<u32> {
+    processes()
+        .into_iter()
+        .filter(|process| process.parent == run && process.name.starts_with("darwinlm-runner"))
+        .map(|process| process.id)
+        .collect()
+}
+
+/// A killed run's workers are told by the kernel, and end by themselves.
+fn wait_until_no_worker_runs(world: &Path) {
+    let world = world.to_string_lossy().into_owned();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let left = processes()
+            .into_iter()
+            .filter(|process| process.environment.contains(&world))
+            .filter(|process| process.name.starts_with("darwinlm-runner"))
+            .count();
+        if left == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left} workers outlived their run by 20 s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+struct Process {
+    id: u32,
+    parent: u32,
+    name: String,
+    environment: String,
+}
+
+fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let read = |name: &str| {
+                let bytes = std::fs::read(entry.path().join(name)).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            };
+            let status = read("status")?;
+            let field = |key: &str| {
+                status.lines().find_map(|line| line.strip_prefix(key)).map(|v| v.trim().to_owned())
+            };
+            Some(Process {
+                id,
+                parent: field("PPid:")?.parse().ok()?,
+                name: field("Name:")?,
+                environment: read("environ").unwrap_or_default(),
+            })
+        })
+        .collect()
+}
