@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use crate::PruningRun;
 
@@ -46,5 +47,31 @@ fn refine(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         refine(values);
+    }
+}
+
+/// [`crd`] as it is written to a file.
+///
+/// The Kubernetes types hold bounds as floats; here they are whole numbers, as they were declared.
+pub fn manifest() -> Value {
+    let mut manifest = serde_json::to_value(crd()).expect("a definition is plain data");
+    drop_floats(&mut manifest);
+    manifest
+}
+
+fn drop_floats(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Up to 2⁵³ a float holds every whole number, and no bound here is larger.
+            if let Some(float) = number
+                .as_f64()
+                .filter(|f| number.is_f64() && f.fract() == 0.0)
+            {
+                *number = (float as i64).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_floats),
+        Value::Object(entries) => entries.values_mut().for_each(drop_floats),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }

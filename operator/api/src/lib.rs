@@ -27,7 +27,7 @@ pub mod conditions;
 pub mod sources;
 
 pub use artifacts::Artifacts;
-pub use crd::{GENERATED_BY, crd};
+pub use crd::{GENERATED_BY, crd, manifest};
 pub use data::{Calibration, Data, FitnessPool, TrainingPool, ValidationPool};
 pub use evaluation::{Evaluation, LatencyWorkload};
 pub use export::{Export, ExportFormat, QueryHeadLayout};

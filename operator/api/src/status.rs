@@ -4,10 +4,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{pod_fields, search::DECIMAL};
+use crate::pod_fields;
 
 /// Levels of a genome: one base-36 character per module.
 const LEVELS: &str = "^[0-9a-z]*$";
+
+/// A measured number as text. Rounding may leave a KL of zero slightly negative and a hopeless
+/// model's perplexity infinite; neither may keep the status from being written.
+const MEASURED: &str = r"^(-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|inf)$";
 
 /// What the operator says of a run.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -39,7 +43,7 @@ pub struct PruningRunStatus {
     pub gpu_seconds: Option<GpuSeconds>,
     /// GPU hours spent so far, all causes together, as a decimal number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub gpu_hours: Option<String>,
     /// What was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,11 +117,11 @@ pub struct Survivor {
     /// Its levels.
     pub genome: GenomeStatus,
     /// Its fitness when it was selected last, as a decimal number; lower is better.
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub fitness: String,
     /// Its KL to the dense model on the validation tokens, as a decimal number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub validation_kl: Option<String>,
     /// Its parameters.
     #[schemars(range(min = 0))]
@@ -219,10 +223,10 @@ pub struct Validation {
 #[serde(rename_all = "camelCase")]
 pub struct Measured {
     /// exp of the mean negative log-likelihood of a token, as a decimal number.
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub perplexity: String,
     /// Mean KL(dense ‖ this) in nats, as a decimal number.
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub kl: String,
     /// Its parameters.
     #[schemars(range(min = 0))]
@@ -241,10 +245,10 @@ pub struct TaskScore {
     pub metric: String,
     /// The dense model's score, as a decimal number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub dense: Option<String>,
     /// The pruned model's score, as a decimal number.
-    #[schemars(length(max = 24), regex(pattern = DECIMAL))]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub pruned: String,
 }
 
