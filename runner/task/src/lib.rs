@@ -5,6 +5,7 @@ mod numerics;
 pub mod paths;
 mod plan;
 mod report;
+mod schema;
 mod spec;
 
 pub use exit::ExitCode;
@@ -12,8 +13,10 @@ pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPre
 pub use plan::{Plan, PlannedTokens, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
-    TaskReport, TrialCounts,
+    PreparedReport, Progress, REPORT_LIMIT_BYTES, SearchReport, SurvivorReport, TaskReport,
+    TrialCounts,
 };
+pub use schema::schemas;
 pub use spec::{
     DataSpec, EvaluationSpec, ExportFormat, ExportSpec, PruningSpec, QueryHeadLayout, RunIdentity,
     SearchSettings, SliceSpec, Spacing, TARGET_HELP, TargetSpec, Task, TaskKind, TaskSpec,

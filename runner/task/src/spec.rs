@@ -1,6 +1,6 @@
 //! What a Job is told: one self-contained, versioned `TaskSpec`.
 
-use darwinlm_search::{AttentionUnit, Exchange, FitnessKind, SelectionStep};
+use darwinlm_search::{AttentionUnit, Exchange, FitnessKind, Optimizer, SelectionStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -260,12 +260,21 @@ pub struct SearchSettings {
     /// The cuts within a generation.
     #[schemars(with = "Vec<StepSchema>")]
     pub steps: Vec<SelectionStep>,
-    /// AdamW's learning rate, as the user wrote it.
-    pub learning_rate: String,
-    /// AdamW's decoupled weight decay, as the user wrote it.
-    pub weight_decay: String,
-    /// Sequences per optimizer step.
-    pub batch_sequences: u32,
+    /// Whether survivors keep their training from step to step (not the paper).
+    pub continue_training: bool,
+    /// How candidates are trained.
+    #[schemars(with = "OptimizerSchema")]
+    pub optimizer: Optimizer,
+}
+
+/// The schema of [`Optimizer`], which lives in a crate without schemas.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read by the schema generator alone")]
+struct OptimizerSchema {
+    learning_rate: String,
+    weight_decay: String,
+    batch_sequences: u32,
 }
 
 /// The schema of [`SelectionStep`], which lives in a crate without schemas.
