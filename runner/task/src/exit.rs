@@ -60,7 +60,9 @@ impl ExitCode {
 
     /// The code with this number, if it is one of ours.
     pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| i32::from(known.code()) == code)
+        Self::ALL
+            .into_iter()
+            .find(|known| i32::from(known.code()) == code)
     }
 
     /// Whether running the same task again cannot help: the run fails at once.
@@ -113,8 +115,11 @@ mod tests {
 
     #[test]
     fn the_final_codes_are_those_of_the_pod_failure_policy() {
-        let codes: Vec<u8> =
-            ExitCode::ALL.into_iter().filter(|c| c.is_final()).map(ExitCode::code).collect();
+        let codes: Vec<u8> = ExitCode::ALL
+            .into_iter()
+            .filter(|c| c.is_final())
+            .map(ExitCode::code)
+            .collect();
         assert_eq!(codes, [12, 64, 65, 66, 77, 78]);
     }
 }

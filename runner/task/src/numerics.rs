@@ -16,7 +16,9 @@ pub enum DeviceRequest {
 }
 
 /// The class of device that computed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum DeviceClass {
     /// libtorch on the CPU.
     Cpu,

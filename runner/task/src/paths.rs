@@ -43,7 +43,9 @@ pub struct RunPaths {
 impl RunPaths {
     /// `runs/<namespace>.<name>`.
     pub fn new(run: &RunIdentity) -> Self {
-        Self { prefix: format!("runs/{}.{}", run.namespace, run.name) }
+        Self {
+            prefix: format!("runs/{}.{}", run.namespace, run.name),
+        }
     }
 
     /// The run's own prefix, without a slash at the end.

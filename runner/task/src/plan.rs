@@ -20,8 +20,12 @@ pub enum TokenSlice {
 
 impl TokenSlice {
     /// Every slice, in the order they are cut from a common source.
-    pub const ALL: [Self; 4] =
-        [Self::Calibration, Self::Training, Self::Fitness, Self::Validation];
+    pub const ALL: [Self; 4] = [
+        Self::Calibration,
+        Self::Training,
+        Self::Fitness,
+        Self::Validation,
+    ];
 
     /// The word used in file names and messages.
     pub const fn name(self) -> &'static str {

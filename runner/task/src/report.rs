@@ -214,7 +214,6 @@ pub struct ExportReport {
     pub exports: Vec<String>,
 }
 
-
 impl TaskReport {
     /// A report that says only who is at work on what.
     pub fn running(run: &RunIdentity, worker: &str, task: TaskKind) -> Self {

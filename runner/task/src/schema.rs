@@ -6,7 +6,10 @@ use crate::{TaskReport, TaskSpec};
 
 /// Each schema's file name and text.
 pub fn schemas() -> [(&'static str, String); 2] {
-    [("task-spec.json", text::<TaskSpec>()), ("task-report.json", text::<TaskReport>())]
+    [
+        ("task-spec.json", text::<TaskSpec>()),
+        ("task-report.json", text::<TaskReport>()),
+    ]
 }
 
 fn text<T: JsonSchema>() -> String {

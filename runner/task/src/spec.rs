@@ -117,8 +117,13 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// Every kind, in the order of a run's chain.
-    pub const ALL: [Self; 5] =
-        [Self::Prepare, Self::BuildDatabase, Self::Search, Self::Evaluate, Self::Export];
+    pub const ALL: [Self; 5] = [
+        Self::Prepare,
+        Self::BuildDatabase,
+        Self::Search,
+        Self::Evaluate,
+        Self::Export,
+    ];
 
     /// The word used everywhere.
     pub const fn name(self) -> &'static str {

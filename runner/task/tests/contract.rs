@@ -70,16 +70,28 @@ fn large_report() -> TaskReport {
         born_in_generation: 999_999,
     };
     let mut report = TaskReport::running(&run(), &run().uid, TaskKind::Search);
-    report.progress = Some(Progress { done: 31, total: 31, unit: "trials".into() });
+    report.progress = Some(Progress {
+        done: 31,
+        total: 31,
+        unit: "trials".into(),
+    });
     report.search = Some(SearchReport {
         generation: 999_999,
         generations: 999_999,
         digest: format!("sha256:{}", "a".repeat(64)),
         survivors: vec![survivor; 10],
-        trials: TrialCounts { done: 9_999_999, failed: 99_999, repeated: 99_999 },
+        trials: TrialCounts {
+            done: 9_999_999,
+            failed: 99_999,
+            repeated: 99_999,
+        },
     });
-    report.gpu_seconds =
-        Some(GpuSeconds { useful: 9_999_999, starting: 9_999_999, waiting: 9_999_999, lost: 9_999 });
+    report.gpu_seconds = Some(GpuSeconds {
+        useful: 9_999_999,
+        starting: 9_999_999,
+        waiting: 9_999_999,
+        lost: 9_999,
+    });
     report
 }
 
@@ -88,7 +100,11 @@ fn a_report_with_ten_genomes_of_eighty_blocks_fits_a_termination_message() {
     let report = large_report();
     let text = report.to_json();
     assert!(text.len() <= REPORT_LIMIT_BYTES, "{} bytes", text.len());
-    assert_eq!(serde_json::from_str::<TaskReport>(&text).unwrap(), report, "nothing was dropped");
+    assert_eq!(
+        serde_json::from_str::<TaskReport>(&text).unwrap(),
+        report,
+        "nothing was dropped"
+    );
 }
 
 #[test]
@@ -109,14 +125,18 @@ fn a_task_reads_back_as_itself() {
 
 #[test]
 fn a_task_of_another_version_is_refused_by_its_version() {
-    let text = task().to_json().replacen(r#""version":1"#, r#""version":2,"new":true"#, 1);
+    let text = task()
+        .to_json()
+        .replacen(r#""version":1"#, r#""version":2,"new":true"#, 1);
     let error = TaskSpec::from_json(&text).unwrap_err().to_string();
     assert!(error.contains("version is 2"), "{error}");
 }
 
 #[test]
 fn a_field_that_is_not_known_is_refused_by_name() {
-    let text = task().to_json().replacen(r#""store""#, r#""stroe":"x","store""#, 1);
+    let text = task()
+        .to_json()
+        .replacen(r#""store""#, r#""stroe":"x","store""#, 1);
     let error = TaskSpec::from_json(&text).unwrap_err().to_string();
     assert!(error.contains("stroe"), "{error}");
 }
@@ -124,7 +144,9 @@ fn a_field_that_is_not_known_is_refused_by_name() {
 #[test]
 fn the_published_schemas_are_those_of_the_code() {
     for (name, text) in schemas() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("schemas")
+            .join(name);
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             published == text,
