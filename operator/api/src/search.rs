@@ -9,9 +9,12 @@ use crate::immutable::immutable;
 /// A decimal number as text: floats have no place in an API.
 pub(crate) const DECIMAL: &str = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$";
 
+// `size(..) == 0` in a rule: an empty list has its own message from `minItems`.
 /// How to search. All but `workers` and `generationsPerJob` decides the outcome and never changes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("self.offspring >= self.steps[0].survivors")
+#[x_kube(validation = Rule::new(
+    "size(self.steps) == 0 || self.offspring >= self.steps[0].survivors"
+)
     .message("offspring must be at least the survivors of the first selection step")
     .field_path(".offspring"))]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +57,7 @@ pub struct Search {
             "survivors must strictly fall from one selection step to the next"
         ),
         validation = (
-            "self[size(self) - 1].survivors == 1",
+            "size(self) == 0 || self[size(self) - 1].survivors == 1",
             "the last selection step must keep exactly one survivor"
         )
     )]

@@ -1,5 +1,7 @@
 //! The installed manifest: current, small enough, bounded, without floats.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its failure")]
+
 use darwinlm_api::{GENERATED_BY, PruningRun, manifest};
 use serde_json::{Map, Value};
 

@@ -1,5 +1,7 @@
 //! Every CEL rule of the resource, accepting and rejecting, as an API server evaluates it.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its failure")]
+
 use std::collections::BTreeSet;
 
 use darwinlm_api::{PruningRun, manifest};
