@@ -1,1 +1,38 @@
-//! (in the making)
+//! The map of the crate; what is promised stands in `README.md`.
+#![doc = include_str!("../README.md")]
+
+mod claims;
+mod cost;
+mod digest;
+mod error;
+mod folder;
+mod ledger;
+mod probe;
+mod report;
+mod results;
+mod run_guard;
+mod seal;
+mod settle;
+mod store;
+mod validation;
+mod work;
+mod worker_file;
+
+pub use claims::{Claim, ClaimTimes, Claimed, Claims};
+pub use cost::{GenerationCost, TrialCost};
+pub use digest::{FileDigest, digest_bytes, digest_file};
+pub use error::{Operation, StoreError};
+pub use folder::{FileEntry, Files, Folder, FolderWriter, Manifest, open_folder};
+pub use ledger::{Ledger, LedgerError};
+pub use probe::probe;
+pub use report::{History, SURVIVORS_REPORTED};
+pub use results::{Results, TrialResult};
+pub use run_guard::{Guarded, RunRecord, guard_run};
+pub use settle::Settled;
+pub use store::{Created, Store};
+pub use validation::{Validation, ValidationRecord, Validations};
+pub use work::{
+    EXCEPTIONS_PER_TRIAL, Ran, SearchProgress, TrialError, TrialRunner, WorkEnd, WorkError,
+    WorkOptions, Worked, work,
+};
+pub use worker_file::{WorkerFile, WorkerTrials, read_workers, sum_workers};

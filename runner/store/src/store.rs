@@ -1,0 +1,331 @@
+//! The store: keys to bytes, each write whole or not at all.
+
+mod file_system;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::StoreError;
+use crate::digest::digest_bytes;
+
+/// What came of a create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The file is there now, and was not before.
+    Created,
+    /// A file was there already and stays as it is.
+    Existed,
+}
+
+/// An opened store. Clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    url: Arc<str>,
+    root: Option<Arc<Path>>,
+}
+
+impl Store {
+    /// Opens a store for writing; a `file://` folder is made if it is missing.
+    ///
+    /// `memory:///` gives an empty store of its own each time; share it by cloning.
+    ///
+    /// # Errors
+    /// When the URL cannot be read, its scheme is not supported, or the folder cannot be made.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        match Address::parse(url)? {
+            Address::Memory => Ok(Self::over(Arc::new(InMemory::new()), url)),
+            Address::Folder(path) => {
+                std::fs::create_dir_all(&path).map_err(|source| StoreError::Local {
+                    operation: "create the store's folder",
+                    path: path.clone(),
+                    source,
+                })?;
+                Self::folder(url, path)
+            }
+        }
+    }
+
+    /// Opens a store for reading: a `file://` folder has to be there.
+    ///
+    /// # Errors
+    /// Like [`Store::open`]; a missing folder is [`StoreError::Local`], exit code 66.
+    pub fn open_existing(url: &str) -> Result<Self, StoreError> {
+        match Address::parse(url)? {
+            Address::Memory => Ok(Self::over(Arc::new(InMemory::new()), url)),
+            Address::Folder(path) => Self::folder(url, path),
+        }
+    }
+
+    /// A store over any backend; `url` is what messages call it.
+    pub fn over(inner: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self {
+            inner,
+            url: url.into(),
+            root: None,
+        }
+    }
+
+    fn folder(url: &str, path: PathBuf) -> Result<Self, StoreError> {
+        let path = path.canonicalize().map_err(|source| StoreError::Local {
+            operation: "open the store's folder",
+            path: path.clone(),
+            source,
+        })?;
+        let inner = LocalFileSystem::new_with_prefix(&path)
+            .map_err(|source| StoreError::answered("open", "", url, source))?
+            // A claim or result that vanishes with the power would be written twice.
+            .with_fsync(true);
+        Ok(Self {
+            inner: Arc::new(inner),
+            url: url.into(),
+            root: Some(path.into()),
+        })
+    }
+
+    /// The URL the store was opened with.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What kind of store this is, for messages: the file system's type, or the backend.
+    pub fn system(&self) -> String {
+        let named = self.root.as_deref().and_then(file_system::of);
+        named.unwrap_or_else(|| self.inner.to_string())
+    }
+
+    /// Where a key lies on this machine, if the store is a folder: to map large files.
+    ///
+    /// The file may be missing; what it holds is to be trusted only through a manifest.
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        let root = self.root.as_deref()?;
+        let parts = key.split('/');
+        self.location(key)
+            .ok()
+            .map(|_| root.join(parts.collect::<PathBuf>()))
+    }
+
+    /// Reads a small file.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is none, or what the store answers.
+    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.get_if_exists(key)
+            .await?
+            .ok_or_else(|| self.missing("read", key))
+    }
+
+    /// Reads a small file that may be missing.
+    ///
+    /// # Errors
+    /// What the store answers, unless it says that there is no such file.
+    pub async fn get_if_exists(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let location = self.location(key)?;
+        let read = async { self.inner.get(&location).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(StoreError::answered("read", key, &self.url, source)),
+        }
+    }
+
+    /// Writes a small file unless there is one.
+    ///
+    /// An error does not say that nothing was written: an acknowledgement can be lost. Whoever has
+    /// to know uses [`Store::settle`].
+    ///
+    /// # Errors
+    /// What the store answers, unless it says that the file exists.
+    pub async fn put_create(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        let location = self.location(key)?;
+        let payload = PutPayload::from_bytes(bytes);
+        match self
+            .inner
+            .put_opts(&location, payload, PutMode::Create.into())
+            .await
+        {
+            Ok(_) => Ok(Created::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Existed),
+            Err(source) => Err(StoreError::answered("create", key, &self.url, source)),
+        }
+    }
+
+    /// Replaces a small file: only for beats, worker files and progress, which nobody pins.
+    ///
+    /// A reader sees the old bytes or the new ones, never a part.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn put_overwrite(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let location = self.location(key)?;
+        let put = self
+            .inner
+            .put(&location, PutPayload::from_bytes(bytes))
+            .await;
+        put.map_err(|source| StoreError::answered("write", key, &self.url, source))?;
+        Ok(())
+    }
+
+    /// The length of a file in bytes, or `None` if there is none.
+    ///
+    /// # Errors
+    /// What the store answers, unless it says that there is no such file.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        match self.inner.head(&self.location(key)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(StoreError::answered("look up", key, &self.url, source)),
+        }
+    }
+
+    /// Whether a file lies under the key.
+    ///
+    /// # Errors
+    /// Like [`Store::size`].
+    pub async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.size(key).await?.is_some())
+    }
+
+    /// Removes a file; a missing one is fine.
+    ///
+    /// # Errors
+    /// What the store answers, unless it says that there is no such file.
+    pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        match self.inner.delete(&self.location(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(StoreError::answered("remove", key, &self.url, source)),
+        }
+    }
+
+    /// The keys below a prefix, sorted. Claims are never found this way, only by name.
+    ///
+    /// # Errors
+    /// What the store answers; a missing prefix is an empty list.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let location = self.location(prefix)?;
+        let metas: Vec<_> = match self.inner.list(Some(&location)).try_collect().await {
+            Ok(metas) => metas,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+            Err(source) => return Err(StoreError::answered("list", prefix, &self.url, source)),
+        };
+        let mut keys: Vec<String> = metas
+            .into_iter()
+            .map(|meta| meta.location.to_string())
+            .collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// Reads a small JSON file.
+    ///
+    /// # Errors
+    /// Like [`Store::get`], and [`StoreError::Malformed`] when it is not what `T` is written as.
+    pub async fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<T, StoreError> {
+        let bytes = self.get(key).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.malformed(key, error))
+    }
+
+    /// Writes a small JSON file unless there is one, then says what lies there.
+    ///
+    /// # Errors
+    /// Like [`Store::settle`].
+    pub async fn put_json_create<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<crate::Settled, StoreError> {
+        let text = serde_json::to_vec(value).map_err(|error| self.malformed(key, error))?;
+        self.settle(key, text.into()).await
+    }
+
+    /// Reads a small file and checks its sha256 (64 hex digits).
+    ///
+    /// # Errors
+    /// Like [`Store::get`], and [`StoreError::Digest`] naming the file when a byte differs.
+    pub async fn read_verified(&self, key: &str, sha256: &str) -> Result<Bytes, StoreError> {
+        let bytes = self.get(key).await?;
+        self.check_digest(key, &digest_bytes(&bytes).sha256, sha256)?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn check_digest(
+        &self,
+        key: &str,
+        found: &str,
+        expected: &str,
+    ) -> Result<(), StoreError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(StoreError::Digest {
+            key: key.to_owned(),
+            url: self.url.to_string(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn missing(&self, operation: crate::Operation, key: &str) -> StoreError {
+        StoreError::Missing {
+            operation,
+            key: key.to_owned(),
+            url: self.url.to_string(),
+        }
+    }
+
+    pub(crate) fn malformed(&self, key: &str, reason: impl ToString) -> StoreError {
+        StoreError::Malformed {
+            key: key.to_owned(),
+            url: self.url.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn location(&self, key: &str) -> Result<object_store::path::Path, StoreError> {
+        object_store::path::Path::parse(key).map_err(|error| StoreError::Key {
+            key: key.to_owned(),
+            url: self.url.to_string(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// A store's URL, read. The next backends (s3, gs, az) are new variants.
+enum Address {
+    Folder(PathBuf),
+    Memory,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let refuse = |reason: &str| StoreError::Url {
+            url: url.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let parsed = Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
+        match parsed.scheme() {
+            "file" => parsed
+                .to_file_path()
+                .map(Self::Folder)
+                .map_err(|()| refuse("a file:// URL has three slashes and an absolute path")),
+            "memory" => Ok(Self::Memory),
+            scheme => Err(StoreError::Scheme {
+                url: url.to_owned(),
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! The loop of a search worker: pick an open trial, claim it, compute it, agree on the outcome.
+
+mod outcome;
+mod runner_thread;
+mod timesheet;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use darwinlm_search::{Entry, Problem, Search, Told, Trial, TrialId};
+use darwinlm_task::paths::RunPaths;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::{
+    ClaimTimes, Claimed, Claims, GenerationCost, History, Ledger, Results, Store, TrialResult,
+    Validations,
+};
+
+pub use outcome::{WorkEnd, WorkError, Worked};
+pub use runner_thread::{Ran, TrialError, TrialRunner};
+pub use timesheet::SearchProgress;
+
+use runner_thread::RunnerThread;
+use timesheet::{Phase, Timesheet};
+
+/// A trial whose attempts ended in an exception so often ends the run with exit code 70.
+pub const EXCEPTIONS_PER_TRIAL: usize = 3;
+
+/// What a worker is told besides the problem.
+#[derive(Debug)]
+pub struct WorkOptions {
+    /// This worker's name: the pod's UID, or a local process's name. No two live workers share one.
+    pub worker: String,
+    /// Stop when the ledger holds this many generations.
+    pub until_generation: u32,
+    /// Stop at a generation boundary when the recorded trials cost this much.
+    pub budget_gpu_seconds: Option<u64>,
+    /// How often claims are renewed, looked at and given up on.
+    pub times: ClaimTimes,
+    /// How often a worker without work looks for the results of others; 0.5 s is a good choice.
+    pub poll: Duration,
+    /// When the process started.
+    pub started: Instant,
+    /// Receives where the search stands, at each generation and each beat.
+    pub progress: watch::Sender<SearchProgress>,
+    /// Becomes true when the worker has to end (SIGTERM).
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Works on a search until it is done, its budget is spent, or `options.stop` becomes true.
+///
+/// Any number of workers may do so at once, on one store; each ends with the same report. The
+/// runner computes on a thread of its own, so that claims are renewed while it does.
+///
+/// # Errors
+/// When the store fails, a stored file was changed, workers disagree on a ledger entry, a trial
+/// does not fit in memory or ends in an exception three times, or a selection step has too few
+/// finite candidates. See [`WorkError::exit_code`].
+pub async fn work<R: TrialRunner>(
+    store: &Store,
+    paths: &RunPaths,
+    problem: &Problem,
+    runner: R,
+    options: WorkOptions,
+) -> Result<Worked, WorkError> {
+    let timesheet = Timesheet::open(store, paths, &options).await?;
+    let ended = match Worker::open(store, paths, problem, runner, &options, timesheet.clone()).await
+    {
+        Ok(mut worker) => worker.work().await,
+        Err(error) => Err(error),
+    };
+    let is_over = matches!(ended, Ok((WorkEnd::Done, _)));
+    let gpu_seconds = timesheet.close(is_over).await;
+    let (end, report) = ended?;
+    Ok(Worked {
+        end,
+        report,
+        gpu_seconds: gpu_seconds?,
+    })
+}
+
+/// One worker in the middle of a search.
+struct Worker<'options> {
+    options: &'options WorkOptions,
+    /// Where this worker begins among a step's trials, so that workers rarely meet.
+    offset: usize,
+    ledger: Ledger,
+    results: Results,
+    validations: Validations,
+    claims: Claims,
+    runner: RunnerThread,
+    timesheet: Timesheet,
+    search: Search,
+    history: History,
+    /// What the open generation cost so far.
+    cost: GenerationCost,
+}
+
+/// What one look at the open trials led to.
+enum Looked {
+    /// Something was told or computed.
+    Moved,
+    /// Others are at all of it.
+    Idle,
+    /// The worker was told to stop.
+    Stopped,
+}
+
+impl<'options> Worker<'options> {
+    async fn open<R: TrialRunner>(
+        store: &Store,
+        paths: &RunPaths,
+        problem: &Problem,
+        runner: R,
+        options: &'options WorkOptions,
+        timesheet: Timesheet,
+    ) -> Result<Self, WorkError> {
+        let ledger = Ledger::new(store, paths);
+        let (entries, replay) = ledger.open(problem).await?;
+        let mut costs = Vec::new();
+        for index in (0_u32..).take(entries.len()).skip(1) {
+            costs.push(ledger.cost(index).await?);
+        }
+        let history = History::replayed(&entries, &replay, costs);
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        Ok(Self {
+            options,
+            offset: usize::try_from((high ^ low) >> 33).expect("31 bits fit"),
+            results: Results::new(store, paths),
+            validations: Validations::new(store, paths),
+            claims: Claims::new(store, paths, &options.worker, options.times),
+            runner: RunnerThread::start(runner, Arc::new(problem.clone())),
+            search: replay.search,
+            cost: GenerationCost::default(),
+            ledger,
+            timesheet,
+            history,
+        })
+    }
+
+    async fn work(&mut self) -> Result<(WorkEnd, darwinlm_task::SearchReport), WorkError> {
+        let end = loop {
+            while self.follow().await? {}
+            self.publish();
+            if let Some(end) = self.boundary().await? {
+                break end;
+            }
+            if let Looked::Stopped = self.generation().await? {
+                break WorkEnd::Stopped;
+            }
+        };
+        self.publish();
+        Ok((end, self.history.report()))
+    }
+
+    /// Whether to end here, between two generations.
+    async fn boundary(&mut self) -> Result<Option<WorkEnd>, WorkError> {
+        let is_done =
+            self.search.is_finished() || self.search.generation() >= self.options.until_generation;
+        if is_done {
+            let stopped = matches!(self.validate_all().await?, Looked::Stopped);
+            return Ok(Some(if stopped {
+                WorkEnd::Stopped
+            } else {
+                WorkEnd::Done
+            }));
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "budgets are far below 2^53 seconds"
+        )]
+        let budget = self
+            .options
+            .budget_gpu_seconds
+            .map(|seconds| seconds as f64);
+        if budget.is_some_and(|budget| self.history.seconds() >= budget) {
+            return Ok(Some(WorkEnd::BudgetSpent));
+        }
+        match self.validate_newest().await? {
+            Looked::Stopped => Ok(Some(WorkEnd::Stopped)),
+            Looked::Moved | Looked::Idle => Ok(None),
+        }
+    }
+
+    /// Works on the open generation until it is in the ledger.
+    async fn generation(&mut self) -> Result<Looked, WorkError> {
+        let open = self.search.generation();
+        while self.search.generation() == open {
+            if *self.options.stop.borrow() {
+                return Ok(Looked::Stopped);
+            }
+            match self.look().await? {
+                Looked::Moved => {}
+                Looked::Stopped => return Ok(Looked::Stopped),
+                // Workers ahead of this one leave an entry: faster than the results one by one.
+                Looked::Idle => {
+                    if !self.follow().await? {
+                        self.wait().await;
+                    }
+                }
+            }
+        }
+        Ok(Looked::Moved)
+    }
+
+    /// Tells the search what is known of its open trials, and computes one that is free.
+    async fn look(&mut self) -> Result<Looked, WorkError> {
+        let mut trials = self.search.ask();
+        if !trials.is_empty() {
+            let begin = self.offset % trials.len();
+            trials.rotate_left(begin);
+        }
+        let mut looked = Looked::Idle;
+        for trial in trials {
+            if let Some(result) = self.results.get(trial.id, self.search.digest()).await? {
+                self.tell(&result).await?;
+                looked = Looked::Moved;
+                continue;
+            }
+            let subject = trial.id.to_string();
+            match self.claims.claim(&subject, EXCEPTIONS_PER_TRIAL).await? {
+                Claimed::Held => {}
+                Claimed::Failed { messages } => return Err(WorkError::trial(subject, messages)),
+                Claimed::Mine(claim) => return self.compute(trial, claim).await,
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Computes a trial under a claim and stores its result.
+    async fn compute(&mut self, trial: Trial, claim: crate::Claim) -> Result<Looked, WorkError> {
+        let id = trial.id;
+        // The owner before may have finished between our look and our claim.
+        if let Some(result) = self.results.get(id, self.search.digest()).await? {
+            claim.finish().await;
+            self.tell(&result).await?;
+            return Ok(Looked::Moved);
+        }
+        self.timesheet.claimed(claim.attempt());
+        let begun = self.timesheet.enter(Phase::Computing);
+        let ran = tokio::select! {
+            ran = self.runner.run(trial) => Some(ran),
+            () = stopped(self.options.stop.clone()) => None,
+        };
+        match ran {
+            None => {
+                self.timesheet.lost(begun.elapsed());
+                claim.release().await;
+                Ok(Looked::Stopped)
+            }
+            Some(Ok(ran)) => {
+                self.keep(id, ran, &claim, begun.elapsed()).await?;
+                claim.finish().await;
+                Ok(Looked::Moved)
+            }
+            Some(Err(TrialError::OutOfMemory { message })) => {
+                self.timesheet.lost(begun.elapsed());
+                claim.release().await;
+                Err(WorkError::OutOfMemory {
+                    subject: id.to_string(),
+                    message,
+                })
+            }
+            Some(Err(TrialError::Exception { message })) => {
+                tracing::warn!(trial = %id, attempt = claim.attempt(), message, "A trial raised an exception.");
+                self.timesheet.exception(begun.elapsed());
+                claim.fail(&message).await;
+                // Idle: a pause before the next attempt, which may well be another worker's.
+                Ok(Looked::Idle)
+            }
+        }
+    }
+
+    async fn keep(
+        &mut self,
+        trial: TrialId,
+        ran: Ran,
+        claim: &crate::Claim,
+        took: Duration,
+    ) -> Result<(), WorkError> {
+        let Ran {
+            outcome,
+            tokens_trained,
+            tokens_scored,
+            seconds,
+            device_class,
+        } = ran;
+        let result = TrialResult {
+            trial,
+            follows: self.search.digest(),
+            outcome,
+            attempt: claim.attempt(),
+            token: claim.token().to_owned(),
+            worker: self.options.worker.clone(),
+            device: device_class,
+            seconds,
+            tokens_trained,
+            tokens_scored,
+        };
+        let (stored, ours) = self.results.put(&result).await?;
+        self.timesheet.ran(&result, took, ours);
+        self.tell(&stored).await
+    }
+
+    /// Tells the search a stored result; the last one of a generation becomes a ledger entry.
+    async fn tell(&mut self, result: &TrialResult) -> Result<(), WorkError> {
+        let told = self.search.tell(result.trial, result.outcome)?;
+        self.cost.add(result);
+        match told {
+            Told::Recorded | Told::AlreadyKnown | Told::StepComplete => Ok(()),
+            Told::GenerationComplete(entry) => {
+                let cost = std::mem::take(&mut self.cost);
+                self.ledger.put_cost(entry.generation(), &cost).await?;
+                self.ledger.append(&entry).await?;
+                self.closed(&entry, &cost);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the next entry from the ledger, if another worker wrote it: its outcomes are told as
+    /// if they had been read one by one, and must lead to the same entry.
+    async fn follow(&mut self) -> Result<bool, WorkError> {
+        let index = self.search.generation() + 1;
+        let Some(stored) = self.ledger.entry(index).await? else {
+            return Ok(false);
+        };
+        let outcomes: BTreeMap<_, _> = match &stored {
+            Entry::Generation(entry) => entry
+                .trials()
+                .map(|(id, _, outcome)| (id, outcome))
+                .collect(),
+            Entry::Genesis(_) => BTreeMap::new(),
+        };
+        for (id, outcome) in outcomes {
+            if let Told::GenerationComplete(ours) = self.search.tell(id, outcome)? {
+                // Not a write: the entry is there, so this compares the two.
+                self.ledger.append(&ours).await?;
+                let cost = self.ledger.cost(index).await?;
+                self.cost = GenerationCost::default();
+                self.closed(&ours, &cost);
+                return Ok(true);
+            }
+        }
+        Err(WorkError::Incomplete { index })
+    }
+
+    fn closed(&mut self, entry: &Entry, cost: &GenerationCost) {
+        self.history.add(entry, cost);
+        let survivor = self.search.survivor();
+        tracing::info!(
+            generation = entry.generation(), fitness = ?survivor.fitness, digest = %entry.digest(),
+            "A generation is in the ledger."
+        );
+    }
+
+    fn publish(&self) {
+        self.timesheet.publish(self.history.report());
+    }
+
+    /// Waits for others, for one poll or until the worker has to stop.
+    async fn wait(&self) {
+        self.timesheet.enter(Phase::Waiting);
+        tokio::select! {
+            () = sleep(self.options.poll) => {}
+            () = stopped(self.options.stop.clone()) => {}
+        }
+    }
+}
+
+/// Ends when the worker has to stop; never, if nobody can tell it to.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
