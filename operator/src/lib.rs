@@ -1,1 +1,13 @@
-//! (in the making)
+//! The operator and the `darwinlm` command: one state machine, two backends.
+//!
+//! ```text
+//!             observe ──► validate ──► decide ──► build ──► apply ──► update_status
+//!  cluster    client      pure         pure       pure      client    client
+//!  machine    local       the same two            local     local     local
+//! ```
+//!
+//! `run_controller::decide` is the whole state machine of a run. What differs between a cluster and
+//! one machine is only who looks and who acts.
+
+pub mod names;
+pub mod run_controller;

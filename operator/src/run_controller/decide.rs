@@ -1,0 +1,138 @@
+//! The state machine of a run: from what there is to what to do next. Pure and total.
+
+mod decision;
+mod failure;
+mod fold;
+mod speak;
+mod step;
+
+use std::time::Duration;
+
+use darwinlm_api::PruningRunStatus;
+use darwinlm_api::conditions::ConditionType;
+use darwinlm_task::TaskKind;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::run_controller::observed::{JobState, Observed, ObservedJob};
+use crate::run_controller::validate::{Rejection, ValidatedRun};
+
+pub use decision::{Action, Decision, Ended, NewJob};
+pub use failure::{ATTEMPTS, Failure};
+use step::Step;
+
+/// How often a run at work is looked at when nothing else happens.
+const POLL: Duration = Duration::from_secs(10);
+/// Finished search Jobs that are kept.
+const KEPT_SEARCH_JOBS: usize = 3;
+
+/// Decides what to do next for a run, and what to say of it.
+///
+/// A task is done because a report says so or the status remembers one, never because a Job says
+/// Complete or Failed: then the task is attempted again, which finds in the store what is there.
+pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decision {
+    let mut status = observed.status.clone();
+    if let Some(ended) = speak::ended(&status) {
+        // A terminal state sticks; only the revision that it was looked at with moves on.
+        speak::revise(&mut status, run.spec_revision);
+        return Decision {
+            actions: Vec::new(),
+            status,
+            requeue_after: None,
+            ended: Some(ended),
+        };
+    }
+    fold::fold(run, observed, &mut status, now);
+    let step = step::next(run, observed, &status);
+    let mut actions = steer(run, &observed.live_jobs());
+    if let Step::Start(new_job) = &step {
+        actions.push(Action::Create((**new_job).clone()));
+    }
+    actions.extend(forgettable(observed));
+    let ended = speak::speak(run, &step, &mut status, now);
+    let at_work = matches!(step, Step::Start(_))
+        || matches!(step, Step::Watch(job) if !run.suspend || job.state != JobState::Suspended);
+    Decision {
+        actions,
+        status,
+        requeue_after: at_work.then_some(POLL),
+        ended,
+    }
+}
+
+/// Decides for a run whose spec this version does not carry out: nothing is started, a Job that is
+/// at work goes on, and what has ended stays ended.
+pub fn reject(
+    rejection: &Rejection,
+    spec_revision: Option<i64>,
+    status: &PruningRunStatus,
+    now: Timestamp,
+) -> Decision {
+    let mut status = status.clone();
+    let ended = speak::ended(&status);
+    match ended {
+        Some(_) => speak::revise(&mut status, spec_revision),
+        None => speak::speak_rejection(rejection, spec_revision, &mut status, now),
+    }
+    Decision {
+        actions: Vec::new(),
+        status,
+        requeue_after: None,
+        ended,
+    }
+}
+
+/// The condition that says that a task is done.
+pub const fn done_condition(task: TaskKind) -> ConditionType {
+    match task {
+        TaskKind::Prepare => ConditionType::Prepared,
+        TaskKind::BuildDatabase => ConditionType::DatabaseReady,
+        TaskKind::Search => ConditionType::SearchComplete,
+        TaskKind::Evaluate => ConditionType::Evaluated,
+        TaskKind::Export => ConditionType::Exported,
+    }
+}
+
+/// Brings live Jobs to the size that the spec asks for now.
+fn steer(run: &ValidatedRun, live: &[&ObservedJob]) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for (position, job) in live.iter().enumerate().filter(|(_, job)| !job.deleting) {
+        let workers = run.workers(job.key.task);
+        // A second live Job is not ours to run: it waits until the first is over.
+        let may_work = !run.suspend && position == 0;
+        // Once a worker has said that all is done, the others leave by themselves.
+        if job.key.task.is_work_queue() && job.parallelism != workers && !job.says_done() {
+            actions.push(Action::SetParallelism {
+                job: job.key,
+                workers,
+            });
+        }
+        match (&job.state, may_work) {
+            (JobState::Suspended, true) => actions.push(Action::Resume(job.key)),
+            (JobState::Suspended, false) => {}
+            (_, true) => {}
+            (_, false) => actions.push(Action::Suspend(job.key)),
+        }
+    }
+    actions
+}
+
+/// Finished search Jobs beyond the last few whose generations the written status remembers.
+fn forgettable(observed: &Observed) -> Vec<Action> {
+    let remembered = observed
+        .status
+        .search
+        .as_ref()
+        .map_or(0, |search| search.generation.unsigned_abs());
+    let mut finished: Vec<_> = observed
+        .jobs_of(TaskKind::Search)
+        .filter(|job| !job.is_live())
+        .collect();
+    finished.sort_by_key(|job| std::cmp::Reverse(job.key));
+    finished
+        .into_iter()
+        .skip(KEPT_SEARCH_JOBS)
+        .filter(|job| !job.deleting)
+        .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered)
+        .map(|job| Action::Delete(job.key))
+        .collect()
+}

@@ -1,0 +1,209 @@
+//! What reports say, folded into the status, so that it outlives their Jobs.
+
+use darwinlm_api::conditions::{self, ConditionStatus, Finding, Reason};
+use darwinlm_api::{
+    EvaluationStatus, GenomeStatus, GpuSeconds, Measured, PruningRunStatus, SearchStatus, Survivor,
+    TrialCounts, Validation,
+};
+use darwinlm_task::{
+    EvaluationReport, Outcome, SearchReport, SurvivorReport, TaskKind, TaskReport, paths,
+};
+use k8s_openapi::jiff::Timestamp;
+
+use super::done_condition;
+use crate::run_controller::observed::{Observed, ObservedJob};
+use crate::run_controller::validate::ValidatedRun;
+
+/// Most survivors in a status.
+const LINEAGE: usize = 10;
+/// Longest decimal number in a status.
+const DECIMAL_LENGTH: usize = 24;
+
+/// Folds every report into the status, the eldest Job first.
+pub(super) fn fold(
+    run: &ValidatedRun,
+    observed: &Observed,
+    status: &mut PruningRunStatus,
+    now: Timestamp,
+) {
+    let mut jobs: Vec<&ObservedJob> = observed.jobs.iter().collect();
+    jobs.sort_by_key(|job| job.key);
+    for job in jobs {
+        let Some(report) = &job.report else { continue };
+        fold_facts(run, report, status);
+        if let Some(reason) = done(run, report) {
+            let finding = Finding {
+                type_: done_condition(report.task),
+                status: ConditionStatus::True,
+                reason,
+                message: String::new(),
+            };
+            conditions::set(&mut status.conditions, finding, run.spec_revision, now);
+        }
+    }
+}
+
+/// Whether a report says that its task is done, and why.
+fn done(run: &ValidatedRun, report: &TaskReport) -> Option<Reason> {
+    let finished = match (&report.outcome, report.task) {
+        (Outcome::BudgetSpent, _) => return Some(Reason::BudgetSpent),
+        // A search is done by its ledger: a Job that ended well may hold only some generations.
+        (_, TaskKind::Search) => report
+            .search
+            .as_ref()
+            .is_some_and(|search| search.generation >= run.generations),
+        (Outcome::Done, _) => true,
+        (Outcome::Running | Outcome::Failed { .. }, _) => false,
+    };
+    finished.then_some(Reason::Complete)
+}
+
+fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunStatus) {
+    if let Some(database) = &report.database {
+        let url = format!("{}/{}", run.store, paths::database(&database.digest));
+        status.artifacts.get_or_insert_default().level_database = Some(url);
+    }
+    if let Some(search) = &report.search {
+        let remembered = status.search.as_ref().map_or(0, |known| known.generation);
+        // A report that a slower worker gave earlier never turns the clock back.
+        if integer(search.generation) >= remembered {
+            status.search = Some(search_status(search));
+        }
+    }
+    if let Some(evaluation) = &report.evaluation {
+        status.evaluation = Some(evaluation_status(evaluation));
+    }
+    if let Some(export) = &report.export {
+        status.artifacts.get_or_insert_default().exports = export.exports.clone();
+    }
+    if let Some(seconds) = &report.gpu_seconds {
+        fold_seconds(seconds, status);
+    }
+}
+
+/// Reports sum over all workers that ever left a file, so the larger sum is the newer one.
+fn fold_seconds(seconds: &darwinlm_task::GpuSeconds, status: &mut PruningRunStatus) {
+    let darwinlm_task::GpuSeconds {
+        useful,
+        starting,
+        waiting,
+        lost,
+    } = *seconds;
+    let unattributed = status.gpu_seconds.map_or(0, |known| known.unattributed);
+    let new = GpuSeconds {
+        useful: long(useful),
+        starting: long(starting),
+        waiting: long(waiting),
+        lost: long(lost),
+        unattributed,
+    };
+    if status
+        .gpu_seconds
+        .is_none_or(|known| total(&known) <= total(&new))
+    {
+        status.gpu_seconds = Some(new);
+        // In tenths, without a detour over floats.
+        let tenths = total(&new) / 360;
+        status.gpu_hours = Some(format!("{}.{}", tenths / 10, tenths % 10));
+    }
+}
+
+fn total(seconds: &GpuSeconds) -> i64 {
+    let GpuSeconds {
+        useful,
+        starting,
+        waiting,
+        lost,
+        unattributed,
+    } = *seconds;
+    [useful, starting, waiting, lost, unattributed]
+        .into_iter()
+        .fold(0, i64::saturating_add)
+}
+
+fn search_status(report: &SearchReport) -> SearchStatus {
+    let survivors: Vec<_> = report
+        .survivors
+        .iter()
+        .take(LINEAGE)
+        .map(survivor)
+        .collect();
+    SearchStatus {
+        generation: integer(report.generation),
+        survivor: survivors.first().cloned(),
+        survivors,
+        digest: Some(report.digest.clone()),
+        trials: TrialCounts {
+            done: long(report.trials.done),
+            failed: long(report.trials.failed),
+            repeated: long(report.trials.repeated),
+        },
+    }
+}
+
+fn survivor(report: &SurvivorReport) -> Survivor {
+    let text = darwinlm_search::PerKind::<String>::from(report.genome.clone());
+    Survivor {
+        genome: GenomeStatus {
+            attention: text.attention,
+            mlp: text.mlp,
+        },
+        fitness: decimal(&report.fitness),
+        validation_kl: report.validation_kl.as_deref().map(decimal),
+        parameters: long(report.parameters),
+        born_in_generation: integer(report.born_in_generation),
+    }
+}
+
+fn evaluation_status(report: &EvaluationReport) -> EvaluationStatus {
+    let measured = |measured: &darwinlm_task::Measured| {
+        Some(Measured {
+            perplexity: decimal(&measured.perplexity),
+            kl: decimal(&measured.kl),
+            parameters: long(measured.parameters),
+        })
+    };
+    let validation = Validation {
+        dense: measured(&report.dense),
+        uniform: measured(&report.uniform),
+        pruned: measured(&report.pruned),
+    };
+    EvaluationStatus {
+        validation: Some(validation),
+        ..EvaluationStatus::default()
+    }
+}
+
+/// A number as the API takes it: not negative (a KL below zero is rounding) and not too long.
+fn decimal(text: &str) -> String {
+    let number = text.parse::<f64>().unwrap_or(f64::MAX);
+    if number <= 0.0 {
+        "0".to_owned()
+    } else if text.len() <= DECIMAL_LENGTH && number.is_finite() {
+        text.to_owned()
+    } else {
+        format!("{:e}", number.min(f64::MAX))
+    }
+}
+
+fn integer(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn long(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_in_the_status_is_never_negative_and_never_long() {
+        assert_eq!(decimal("0.2413"), "0.2413");
+        assert_eq!(decimal("-3.2e-9"), "0");
+        assert_eq!(decimal("1e-7"), "1e-7");
+        let long = decimal("0.000000000000012345678901234567890123");
+        assert!(long.len() <= DECIMAL_LENGTH, "{long}");
+    }
+}

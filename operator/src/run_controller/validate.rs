@@ -1,0 +1,273 @@
+//! From the spec as written to a run that can be carried out; the one bridge from API types to
+//! domain types.
+
+mod addresses;
+mod data;
+mod identity;
+mod pods;
+mod search;
+mod unsupported;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use darwinlm_api::conditions::Reason;
+use darwinlm_api::{Placement as PodPlacement, PruningRun, Resources};
+use darwinlm_task::{DeviceRequest, EvaluationSpec, RunIdentity, Task, TaskKind, TaskSpec};
+use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::names::JobKey;
+
+/// Where claims are mounted in a worker's pod: `<this>/<claim>`.
+pub const VOLUMES: &str = "/var/lib/darwinlm/volumes";
+
+/// How workers see the volumes that `pvc://claim/path` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In pods: a claim is mounted at [`VOLUMES`]`/<claim>`; `file://` names nothing.
+    Pods,
+    /// On this machine.
+    Local {
+        /// The folder that stands for each claim; absolute paths.
+        volumes: BTreeMap<String, PathBuf>,
+        /// URL of the store, instead of the one in the spec.
+        store: Option<String>,
+    },
+}
+
+/// A run that this version can carry out: nothing in it needs checking again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedRun {
+    /// Namespace, name and UID.
+    pub identity: RunIdentity,
+    /// The spec revision (`metadata.generation`) that this was made from.
+    pub spec_revision: Option<i64>,
+    /// URL of the store as a worker sees it.
+    pub store: String,
+    /// The device to compute on.
+    pub device: DeviceRequest,
+    /// The tasks in order: `prepare`, `build-database`, `search`, then `evaluate` and `export`
+    /// where asked for. The search's runs to the last generation.
+    pub chain: Vec<Task>,
+    /// Workers of `build-database`, at least 1.
+    pub pruning_workers: u32,
+    /// Workers of `search`, at least 1.
+    pub search_workers: u32,
+    /// Generations in all.
+    pub generations: u32,
+    /// Generations that one search Job runs, at least 1.
+    pub generations_per_job: u32,
+    /// Whether the run holds no workers for now.
+    pub suspend: bool,
+    /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`, without
+    /// doubles: sources, store and export. Empty on one machine.
+    pub claims: BTreeSet<String>,
+    /// How worker pods look; unused on one machine.
+    pub pods: PodTemplate,
+}
+
+/// How worker pods look. Every field is passed on as it stands; tasks without a device
+/// ([`TaskKind::needs_device`]) drop what [`PodTemplate::resources_of`] drops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodTemplate {
+    /// Image of the runner; `None` is the operator's own default.
+    pub image: Option<String>,
+    /// Amounts that each worker asks for, GPUs included.
+    pub resources: Resources,
+    /// Labels beside ours.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// `nodeSelector`, `tolerations`, `affinity`, `topologySpreadConstraints`,
+    /// `priorityClassName`, `runtimeClassName`.
+    pub placement: PodPlacement,
+    /// Service account; no token of it is mounted.
+    pub service_account_name: Option<String>,
+    /// Names of the Secrets that images are pulled with.
+    pub image_pull_secrets: Vec<String>,
+    /// Environment beside ours; none starts with `DARWINLM_`.
+    pub env: Vec<EnvVar>,
+    /// Seconds that a worker has to leave after SIGTERM.
+    pub termination_grace_period_seconds: i64,
+    /// Size of `/dev/shm`.
+    pub shared_memory: Quantity,
+}
+
+/// A spec that this version does not carry out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// The reason of `Accepted=False`: `InvalidSpec` or `NotYetSupported`.
+    pub reason: Reason,
+    /// The field, what was found, and what would be accepted.
+    pub message: String,
+}
+
+/// Checks a run and turns it into what can be carried out.
+///
+/// What the resource's own schema and rules check is relied on only where a number would not fit:
+/// on one machine no API server has seen the run.
+///
+/// # Errors
+/// The first field that is wrong, or that this version does not support: such a field is refused,
+/// never ignored.
+pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun, Rejection> {
+    let spec = &run.spec;
+    let identity = identity::identity(run)?;
+    unsupported::refuse(spec)?;
+    let mut addresses = addresses::Addresses::new(placement);
+    let model = addresses.model("spec.model.source", &spec.model.source)?;
+    let data = data::data(&spec.data, &mut addresses)?;
+    let store = addresses.store("spec.artifacts.store", &spec.artifacts.store)?;
+    let pruning = search::pruning(&spec.pruning)?;
+    let target = search::target(&spec.target, &pruning)?;
+    let settings = search::settings(&spec.search, &spec.data)?;
+    let search_digest = search::digest(spec, &pruning, &target, &settings);
+    let generations = settings.generations;
+    let threads = pods::threads(&spec.worker.resources)?;
+    let mut chain = vec![
+        Task::Prepare {
+            model,
+            data,
+            threads,
+            search_digest,
+        },
+        Task::BuildDatabase {
+            pruning: pruning.clone(),
+        },
+        Task::Search {
+            pruning: pruning.clone(),
+            target,
+            settings: settings.clone(),
+            until_generation: generations,
+            budget_gpu_seconds: None,
+        },
+    ];
+    if spec.evaluation.is_some() {
+        let evaluation = EvaluationSpec {};
+        let (pruning, settings) = (pruning.clone(), settings.clone());
+        chain.push(Task::Evaluate {
+            pruning,
+            target,
+            settings,
+            evaluation,
+        });
+    }
+    if let Some(export) = &spec.export {
+        let export = search::export(export, &mut addresses)?;
+        chain.push(Task::Export {
+            pruning,
+            target,
+            settings,
+            export,
+        });
+    }
+    Ok(ValidatedRun {
+        identity,
+        spec_revision: run.metadata.generation,
+        store,
+        device: pods::device(spec.worker.device),
+        chain,
+        pruning_workers: at_least_one("spec.pruning.workers", spec.pruning.workers)?,
+        search_workers: at_least_one("spec.search.workers", spec.search.workers)?,
+        generations,
+        generations_per_job: at_least_one(
+            "spec.search.generationsPerJob",
+            spec.search.generations_per_job,
+        )?,
+        suspend: spec.suspend,
+        claims: addresses.into_claims(),
+        pods: pods::template(&spec.worker)?,
+    })
+}
+
+impl Rejection {
+    /// A field holds what is never accepted.
+    fn invalid(field: &str, problem: impl std::fmt::Display) -> Self {
+        Self {
+            reason: Reason::InvalidSpec,
+            message: format!("{field} {problem}"),
+        }
+    }
+
+    /// A field asks for what this version does not do.
+    fn not_yet_supported(field: &str, instead: &str) -> Self {
+        Self {
+            reason: Reason::NotYetSupported,
+            message: format!("{field} is not yet supported; {instead}"),
+        }
+    }
+}
+
+/// A count that is at least 1.
+fn at_least_one(field: &str, found: i32) -> Result<u32, Rejection> {
+    match u32::try_from(found) {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(Rejection::invalid(
+            field,
+            format_args!("is {found}; at least 1 is accepted"),
+        )),
+    }
+}
+
+/// A number of tokens that is at least `least`.
+fn tokens(field: &str, found: i64, least: u64) -> Result<u64, Rejection> {
+    match u64::try_from(found) {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(Rejection::invalid(
+            field,
+            format_args!("is {found}; at least {least} is accepted"),
+        )),
+    }
+}
+
+impl ValidatedRun {
+    /// Workers that a task has at present.
+    pub fn workers(&self, task: TaskKind) -> u32 {
+        match task {
+            TaskKind::BuildDatabase => self.pruning_workers,
+            TaskKind::Search => self.search_workers,
+            TaskKind::Prepare | TaskKind::Evaluate | TaskKind::Export => 1,
+        }
+    }
+
+    /// What the workers of a Job are told; `None` when the chain has no such task.
+    pub fn task_spec(&self, key: JobKey) -> Option<TaskSpec> {
+        let mut task = self
+            .chain
+            .iter()
+            .find(|task| task.kind() == key.task)?
+            .clone();
+        if let Task::Search {
+            until_generation, ..
+        } = &mut task
+        {
+            let until = key
+                .first_generation
+                .saturating_add(self.generations_per_job);
+            *until_generation = until.min(self.generations);
+        }
+        Some(TaskSpec {
+            version: darwinlm_task::VERSION,
+            run: self.identity.clone(),
+            store: self.store.clone(),
+            device: self.device,
+            task,
+        })
+    }
+}
+
+impl PodTemplate {
+    /// The amounts that a task's worker asks for: a task that computes on no device asks for none,
+    /// that is, for no extended resource such as `nvidia.com/gpu`.
+    pub fn resources_of(&self, task: TaskKind) -> Resources {
+        let mut resources = self.resources.clone();
+        if !task.needs_device() {
+            // Kubernetes' own resources have no domain; extended ones always have (a `/`).
+            resources.limits.retain(|name, _| !name.contains('/'));
+            resources.requests.retain(|name, _| !name.contains('/'));
+        }
+        resources
+    }
+}

@@ -1,0 +1,144 @@
+//! Addresses as a worker sees them: a claim is a mounted folder.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use darwinlm_api::sources::{AddressError, Source, StoreUrl};
+use reqwest::Url;
+
+use super::{Placement, Rejection, VOLUMES};
+
+/// What to write instead of an address that is not supported.
+const INSTEAD: &str = "use pvc://claim/path";
+
+/// Translates addresses and remembers which claims they lie in.
+pub(super) struct Addresses<'a> {
+    placement: &'a Placement,
+    claims: BTreeSet<String>,
+}
+
+impl<'a> Addresses<'a> {
+    pub(super) fn new(placement: &'a Placement) -> Self {
+        Self {
+            placement,
+            claims: BTreeSet::new(),
+        }
+    }
+
+    /// The claims that pods mount.
+    pub(super) fn into_claims(self) -> BTreeSet<String> {
+        self.claims
+    }
+
+    /// A model's folder.
+    pub(super) fn model(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
+        self.source(field, text, Source::parse_model(text))
+    }
+
+    /// A file of text.
+    pub(super) fn data(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
+        let url = self.source(field, text, Source::parse_data(text))?;
+        if text.contains('*') {
+            let instead =
+                format!("{field} is {text:?}: name one .txt, .jsonl or .safetensors file");
+            return Err(Rejection::not_yet_supported(
+                "a pattern of several files",
+                &instead,
+            ));
+        }
+        Ok(url)
+    }
+
+    fn source(
+        &mut self,
+        field: &str,
+        text: &str,
+        source: Result<Source, AddressError>,
+    ) -> Result<String, Rejection> {
+        match source.map_err(|error| Rejection::invalid(field, error))? {
+            Source::PersistentVolumeClaim { claim, path } => self.claimed(field, &claim, &path),
+            Source::File { path } => self.on_this_machine(field, text, &path),
+            Source::HuggingFace { .. }
+            | Source::HuggingFaceDataset { .. }
+            | Source::S3 { .. }
+            | Source::Gcs { .. }
+            | Source::Azure { .. }
+            | Source::Http { .. } => Err(unsupported(field, text)),
+        }
+    }
+
+    /// The store of the run, or what replaces it on this machine.
+    pub(super) fn store(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
+        if let Placement::Local {
+            store: Some(store), ..
+        } = self.placement
+        {
+            return Ok(store.clone());
+        }
+        self.folder(field, text)
+    }
+
+    /// A folder to write to.
+    pub(super) fn folder(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
+        match StoreUrl::parse(text).map_err(|error| Rejection::invalid(field, error))? {
+            StoreUrl::PersistentVolumeClaim { claim, path } => self.claimed(field, &claim, &path),
+            StoreUrl::File { path } => self.on_this_machine(field, text, &path),
+            StoreUrl::S3 { .. }
+            | StoreUrl::Gcs { .. }
+            | StoreUrl::Azure { .. }
+            | StoreUrl::Memory { .. } => Err(unsupported(field, text)),
+        }
+    }
+
+    fn claimed(&mut self, field: &str, claim: &str, path: &str) -> Result<String, Rejection> {
+        let folder = match self.placement {
+            Placement::Pods => {
+                self.claims.insert(claim.to_owned());
+                PathBuf::from(VOLUMES).join(claim)
+            }
+            Placement::Local { volumes, .. } => volumes.get(claim).cloned().ok_or_else(|| {
+                Rejection::invalid(
+                    field,
+                    format_args!(
+                        "lies in the claim {claim:?}; say which folder stands for it on this \
+                         machine: --volume {claim}=DIR"
+                    ),
+                )
+            })?,
+        };
+        file_url(
+            field,
+            &if path.is_empty() {
+                folder
+            } else {
+                folder.join(path)
+            },
+        )
+    }
+
+    fn on_this_machine(&self, field: &str, text: &str, path: &str) -> Result<String, Rejection> {
+        match self.placement {
+            Placement::Local { .. } => file_url(field, Path::new(path)),
+            Placement::Pods => Err(Rejection::invalid(
+                field,
+                format_args!("is {text:?}, a path on your machine that no pod sees; {INSTEAD}"),
+            )),
+        }
+    }
+}
+
+fn unsupported(field: &str, text: &str) -> Rejection {
+    let scheme = text.split("://").next().unwrap_or(text);
+    Rejection::not_yet_supported(&format!("{field}: {scheme}://"), INSTEAD)
+}
+
+/// The URL of a path; characters with a meaning in URLs are escaped.
+fn file_url(field: &str, path: &Path) -> Result<String, Rejection> {
+    Url::from_file_path(path).map(String::from).map_err(|()| {
+        let path = path.display();
+        Rejection::invalid(
+            field,
+            format_args!("is {path}; an absolute path is accepted"),
+        )
+    })
+}

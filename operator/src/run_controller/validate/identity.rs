@@ -1,0 +1,44 @@
+//! Who a run is.
+
+use darwinlm_api::PruningRun;
+use darwinlm_task::RunIdentity;
+
+use super::Rejection;
+use crate::names::LONGEST_RUN_NAME;
+
+/// The namespace of a run that no API server has seen.
+const LOCAL: &str = "local";
+
+/// Reads namespace, name and UID.
+pub(super) fn identity(run: &PruningRun) -> Result<RunIdentity, Rejection> {
+    let name = run.metadata.name.clone().unwrap_or_default();
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = !name.is_empty()
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !is_label || name.len() > LONGEST_RUN_NAME {
+        return Err(Rejection::invalid(
+            "metadata.name",
+            format_args!(
+                "is {name:?}; a DNS label of at most {LONGEST_RUN_NAME} characters is accepted: \
+                 lower-case letters, digits and hyphens"
+            ),
+        ));
+    }
+    let namespace = run
+        .metadata
+        .namespace
+        .clone()
+        .unwrap_or_else(|| LOCAL.to_owned());
+    let uid = run
+        .metadata
+        .uid
+        .clone()
+        .unwrap_or_else(|| format!("{namespace}.{name}"));
+    Ok(RunIdentity {
+        namespace,
+        name,
+        uid,
+    })
+}

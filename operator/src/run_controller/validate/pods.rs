@@ -1,0 +1,89 @@
+//! How worker pods look: what is passed on, and the little that is read.
+
+use darwinlm_api::{Device, Resources, Worker};
+use darwinlm_task::DeviceRequest;
+
+use super::{PodTemplate, Rejection};
+
+/// The device to compute on.
+pub(super) const fn device(device: Device) -> DeviceRequest {
+    match device {
+        Device::Auto => DeviceRequest::Auto,
+        Device::Cpu => DeviceRequest::Cpu,
+        Device::Cuda => DeviceRequest::Cuda,
+    }
+}
+
+/// Passes on what a pod understands; what a worker cannot be given yet is refused.
+pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
+    let Worker {
+        image,
+        device: _,
+        resources,
+        resource_claims,
+        labels,
+        annotations,
+        placement,
+        service_account_name,
+        image_pull_secrets,
+        env,
+        termination_grace_period_seconds,
+        shared_memory,
+        cache,
+        overrides,
+    } = worker;
+    let refused = [
+        ("spec.worker.resourceClaims", !resource_claims.is_empty()),
+        ("spec.worker.cache", cache.is_some()),
+        ("spec.worker.overrides", !overrides.is_empty()),
+    ];
+    if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Rejection::not_yet_supported(field, "leave it out"));
+    }
+    if let Some(variable) = env
+        .iter()
+        .find(|variable| variable.name.starts_with("DARWINLM_"))
+    {
+        let problem = format!("names {}; DARWINLM_ belongs to the operator", variable.name);
+        return Err(Rejection::invalid("spec.worker.env", problem));
+    }
+    Ok(PodTemplate {
+        image: image.clone(),
+        resources: resources.clone(),
+        labels: labels.clone(),
+        annotations: annotations.clone(),
+        placement: placement.clone(),
+        service_account_name: service_account_name.clone(),
+        image_pull_secrets: image_pull_secrets
+            .iter()
+            .map(|secret| secret.name.clone())
+            .collect(),
+        env: env.clone(),
+        termination_grace_period_seconds: *termination_grace_period_seconds,
+        shared_memory: shared_memory.clone(),
+    })
+}
+
+/// Threads of a worker: its CPU limit, rounded up. Part of the numerics plan, so it comes from the
+/// spec and never from the machine.
+pub(super) fn threads(resources: &Resources) -> Result<Option<u32>, Rejection> {
+    let Some(limit) = resources.limits.get("cpu") else {
+        return Ok(None);
+    };
+    let text = limit.0.as_str();
+    let (number, thousandths) = match text.strip_suffix('m') {
+        Some(number) => (number, true),
+        None => (text, false),
+    };
+    let cpus = number
+        .parse::<f64>()
+        .ok()
+        .map(|cpus| if thousandths { cpus / 1000.0 } else { cpus });
+    match cpus.map(f64::ceil) {
+        Some(cpus) if (1.0..=1024.0).contains(&cpus) => Ok(Some(cpus as u32)),
+        _ => Err(Rejection::invalid(
+            "spec.worker.resources.limits.cpu",
+            format_args!("is {text:?}; CPUs as \"2\", \"1.5\" or \"500m\" are accepted"),
+        )),
+    }
+}

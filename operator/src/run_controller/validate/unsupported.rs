@@ -1,0 +1,50 @@
+//! Fields of the resource that this version does not carry out: refused, never ignored.
+
+use darwinlm_api::{PruningRunSpec, Retain};
+
+use super::Rejection;
+
+/// Refuses the first field that asks for what is not there yet.
+pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
+    let (tasks, latency) = spec.evaluation.as_ref().map_or((false, false), |asked| {
+        (!asked.tasks.is_empty(), asked.latency.is_some())
+    });
+    let given = [
+        (
+            "spec.model.credentialsSecretRef",
+            spec.model.credentials_secret_ref.is_some(),
+        ),
+        (
+            "spec.artifacts.credentialsSecretRef",
+            spec.artifacts.credentials_secret_ref.is_some(),
+        ),
+        (
+            "spec.artifacts.caBundleConfigMapRef",
+            spec.artifacts.ca_bundle_config_map_ref.is_some(),
+        ),
+        (
+            "spec.search.continueTraining",
+            spec.search.continue_training,
+        ),
+        ("spec.postTraining", spec.post_training.is_some()),
+        ("spec.evaluation.tasks", tasks),
+        ("spec.evaluation.latency", latency),
+        ("spec.queueName", spec.queue_name.is_some()),
+        (
+            "spec.queuePriorityClass",
+            spec.queue_priority_class.is_some(),
+        ),
+        ("spec.budget", spec.budget.is_some()),
+        (
+            "spec.ttlSecondsAfterFinished",
+            spec.ttl_seconds_after_finished.is_some(),
+        ),
+        // Nothing is removed on deletion yet, which is more than the default promises to keep;
+        // whoever asks for nothing to be kept must not be left believing it.
+        ("spec.retain: None", matches!(spec.retain, Retain::None)),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Rejection::not_yet_supported(field, "leave it out")),
+        None => Ok(()),
+    }
+}
