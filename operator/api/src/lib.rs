@@ -5,6 +5,7 @@
 )]
 
 mod artifacts;
+mod check;
 mod crd;
 mod data;
 mod evaluation;
@@ -28,6 +29,7 @@ pub mod conditions;
 pub mod sources;
 
 pub use artifacts::Artifacts;
+pub use check::{Violation, check, check_update};
 pub use crd::{GENERATED_BY, crd, manifest};
 pub use data::{Calibration, Data, FitnessPool, TrainingPool, ValidationPool};
 pub use evaluation::{Evaluation, LatencyWorkload};

@@ -189,3 +189,60 @@ fn users_find_the_columns_and_names_that_the_documentation_shows() {
     assert_eq!(names["categories"][0], "darwinlm");
     assert!(version["subresources"]["status"].is_object());
 }
+
+#[test]
+fn the_fixtures_are_accepted_as_an_api_server_would() {
+    for (name, yaml) in [
+        ("full.yaml", include_str!("full.yaml")),
+        ("minimal.yaml", include_str!("minimal.yaml")),
+    ] {
+        let resource: Value = serde_saphyr::from_str(yaml).unwrap();
+        let run = darwinlm_api::check(&resource).unwrap_or_else(|v| panic!("{name}: {v:?}"));
+        // What the types write is what they read: nothing of the file is lost.
+        let written = serde_json::to_value(&run).unwrap();
+        assert_eq!(darwinlm_api::check(&written), Ok(run), "{name}");
+    }
+}
+
+#[test]
+fn nothing_in_the_full_fixture_is_lost_by_the_types() {
+    fn missing(read: &Value, written: &Value, path: &str, lost: &mut Vec<String>) {
+        match (read, written) {
+            (Value::Object(read), Value::Object(_)) => {
+                for (key, value) in read {
+                    missing(value, &written[key], &format!("{path}.{key}"), lost);
+                }
+            }
+            (Value::Array(read), Value::Array(_)) => {
+                for (index, value) in read.iter().enumerate() {
+                    missing(value, &written[index], &format!("{path}[{index}]"), lost);
+                }
+            }
+            // An amount given as a number is written as text.
+            (Value::Number(number), Value::String(text)) if number.to_string() == *text => {}
+            (read, written) if read == written => {}
+            _ => lost.push(format!("{path}: {read} became {written}")),
+        }
+    }
+    let read: Value = serde_saphyr::from_str(include_str!("full.yaml")).unwrap();
+    let run: PruningRun = serde_json::from_value(read.clone()).unwrap();
+    let mut lost = Vec::new();
+    missing(&read, &serde_json::to_value(&run).unwrap(), "", &mut lost);
+    assert_eq!(lost, Vec::<String>::new());
+    // And the fixture leaves nothing out: each field of the spec stands in it.
+    every_schema(|path, _| {
+        let unset = [
+            ".spec.target.parameters",
+            ".spec.target.sparsityPercent",
+            ".spec.target.speedupPercent",
+            ".spec.worker.cache.emptyDir",
+        ];
+        let shown = path
+            .strip_prefix(".spec.")
+            .is_some_and(|rest| rest.split('.').count() <= 2);
+        if shown && !path.contains(['[', '{']) && !unset.contains(&path) {
+            let value = read.pointer(&path.replace('.', "/"));
+            assert!(value.is_some(), "{path} is not in full.yaml");
+        }
+    });
+}

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its failure")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use darwinlm_api::{PruningRun, manifest};
-use kube::core::cel::{validate_cel, validate_cel_update};
+use kube::core::cel::{
+    CompiledSchema, ValidationErrors, Validator, compile_schema, validate_cel, validate_cel_update,
+};
 use serde_json::{Value, json};
 
 const FULL: &str = include_str!("full.yaml");
@@ -25,6 +27,23 @@ const STORE: &str = "a store is s3://, gs://, az://, pvc://, file:/// or memory:
 const CACHE: &str = "cache needs exactly one of persistentVolumeClaim, emptyDir";
 const CLAIM: &str =
     "each resource claim needs exactly one of resourceClaimName, resourceClaimTemplateName";
+
+/// The rules of the installed manifest, compiled once: `validate_cel` compiles them at every call.
+static RULES: LazyLock<CompiledSchema> = LazyLock::new(|| {
+    compile_schema(&manifest()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+});
+
+fn create(new: &PruningRun) -> Result<(), ValidationErrors> {
+    Validator::new().validate_compiled(&RULES, &serde_json::to_value(new).unwrap(), None)
+}
+
+fn update(new: &PruningRun, old: &PruningRun) -> Result<(), ValidationErrors> {
+    let (new, old) = (
+        serde_json::to_value(new).unwrap(),
+        serde_json::to_value(old).unwrap(),
+    );
+    Validator::new().validate_compiled(&RULES, &new, Some(&old))
+}
 
 fn run(yaml: &str) -> PruningRun {
     serde_saphyr::from_str(yaml).expect("the fixture is a run")
@@ -244,9 +263,18 @@ fn the_full_and_the_minimal_run_break_no_rule() {
 }
 
 #[test]
+fn the_installed_rules_are_those_of_the_types() {
+    let old = run(FULL);
+    let new = with("/spec/search/seed", &json!(1));
+    assert_eq!(validate_cel_update(&new, &old), update(&new, &old));
+    let broken = with("/spec/target", &json!({}));
+    assert_eq!(validate_cel(&broken), create(&broken));
+}
+
+#[test]
 fn what_breaks_a_rule_is_refused_with_its_message_alone() {
     for (pointer, value, message) in refused_at_creation() {
-        let errors = validate_cel(&with(pointer, &value))
+        let errors = create(&with(pointer, &value))
             .expect_err(&format!("{pointer} = {value} breaks a rule"));
         for error in errors.as_slice() {
             assert_eq!(error.message, message, "{pointer} = {value}");
@@ -304,7 +332,7 @@ fn what_keeps_the_rules_is_accepted() {
             json!([{"name": "HF_HOME", "value": "/cache"}]),
         ),
     ] {
-        validate_cel(&with(pointer, &value))
+        create(&with(pointer, &value))
             .unwrap_or_else(|errors| panic!("{pointer} = {value}: {errors:?}"));
     }
 }
@@ -314,9 +342,9 @@ fn what_the_search_depends_on_never_changes() {
     let old = run(FULL);
     for (pointer, value, field) in refused_at_update() {
         let new = with(pointer, &value);
-        validate_cel(&new).unwrap_or_else(|errors| panic!("{pointer} = {value}: {errors:?}"));
-        let errors = validate_cel_update(&new, &old)
-            .expect_err(&format!("{pointer} = {value} is a change of {field}"));
+        create(&new).unwrap_or_else(|errors| panic!("{pointer} = {value}: {errors:?}"));
+        let errors =
+            update(&new, &old).expect_err(&format!("{pointer} = {value} is a change of {field}"));
         for error in errors.as_slice() {
             assert_eq!(error.message, immutable(field), "{pointer} = {value}");
         }
@@ -342,7 +370,7 @@ fn what_the_search_does_not_depend_on_may_change() {
         ("/spec/worker", json!({"device": "Cpu"})),
         ("/spec/queuePriorityClass", json!(null)),
     ] {
-        validate_cel_update(&with(pointer, &value), &old)
+        update(&with(pointer, &value), &old)
             .unwrap_or_else(|errors| panic!("{pointer} = {value}: {errors:?}"));
     }
 }
@@ -353,7 +381,7 @@ fn writing_a_default_out_is_no_change() {
     let mut spelled_out = minimal.clone();
     spelled_out.spec.search = darwinlm_api::Search::default();
     spelled_out.spec.pruning = darwinlm_api::Pruning::default();
-    validate_cel_update(&spelled_out, &minimal).unwrap();
+    update(&spelled_out, &minimal).unwrap();
     assert_eq!(spelled_out, minimal);
 }
 
