@@ -61,7 +61,7 @@ check_clean() {
     say "$found"
     return 1
   fi
-  [ -f "$BASELINE" ] || say "(nothing was started here since the last clean end: sysctls and rules not compared)"
+  [ -f "$BASELINE" ] || say "(nothing was started since the last clean end, so there are no sysctls and rules to compare)"
   say "clean: no process, mount, link, route, namespace, rule, cgroup or changed sysctl remains"
 }
 
@@ -99,7 +99,7 @@ take_down() {
     remove_cgroups
     remove_folders
   fi
-  rm -rf "$CLUSTER_DIR"/{etcd,pki,node,scheduler.yaml,admin.kubeconfig}
+  rm -rf "$CLUSTER_DIR"/{etcd,pki,node,scheduler.yaml,admin.kubeconfig} # the logs stay
   check_clean
   rm -f "$BASELINE"
   [ "$(cat "$CLAIM" 2>/dev/null)" != "$CLUSTER_DIR" ] || rm -f "$CLAIM"
