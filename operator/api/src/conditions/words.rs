@@ -1,0 +1,194 @@
+//! The words of the API: types of conditions, and reasons.
+
+/// Declares words of the API once: the enum, its spelling and the list of all.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[doc = $doc:literal])+ $word:ident,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[doc = $doc])+ $word,)+
+        }
+
+        impl $name {
+            /// Every word, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$word),+];
+
+            /// The word as it stands in the status.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => stringify!($word),)+
+                }
+            }
+
+            /// What it means.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$word => concat!($($doc),+),)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|word| word.as_str() == text)
+                    .ok_or_else(|| UnknownWord { kind: stringify!($name), found: text.to_owned() })
+            }
+        }
+    };
+}
+
+/// A word that this version of the API does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no {kind} that this version knows")]
+pub struct UnknownWord {
+    kind: &'static str,
+    found: String,
+}
+
+words! {
+    /// What a condition speaks of.
+    ConditionType {
+        /// The spec is valid and this operator can carry it out.
+        Accepted,
+        /// Model and data are fetched and checked, the numerics plan is fixed.
+        Prepared,
+        /// The level database is complete.
+        DatabaseReady,
+        /// Every generation is in the ledger, or the budget is spent.
+        SearchComplete,
+        /// Post-training is done.
+        Trained,
+        /// The models are measured.
+        Evaluated,
+        /// Every checkpoint is written.
+        Exported,
+        /// Work is going on; False says what it waits for.
+        Progressing,
+        /// The run holds no device because the user asked so.
+        Suspended,
+        /// The run has ended: True with its result, False without one.
+        Succeeded,
+    }
+}
+
+words! {
+    /// Why a condition has its status.
+    Reason {
+        /// Accepted: the spec is valid.
+        Valid,
+        /// Accepted: a field holds what is not accepted; the message names it.
+        InvalidSpec,
+        /// Accepted: the spec asks for what this version does not do yet.
+        NotYetSupported,
+        /// Accepted: the store's prefix belongs to another search.
+        StoreInUse,
+        /// Accepted: a field was changed after its task had started.
+        ChangedTooLate,
+        /// Accepted: a Secret, ConfigMap or claim that the spec names does not exist.
+        ReferenceNotFound,
+        /// Accepted: a claim that several workers share is not ReadWriteMany.
+        VolumeNotShared,
+        /// A task has not started yet.
+        NotStarted,
+        /// A task is at work.
+        InProgress,
+        /// A task is done.
+        Complete,
+        /// Progressing: fetching, checking and tokenising.
+        Preparing,
+        /// Progressing: measuring the latency of every level.
+        Measuring,
+        /// Progressing: building the level database.
+        BuildingDatabase,
+        /// Progressing: searching.
+        Searching,
+        /// Progressing: training the survivor.
+        PostTraining,
+        /// Progressing: measuring the models.
+        Evaluating,
+        /// Progressing: writing checkpoints.
+        Exporting,
+        /// Progressing: removing the run's prefix from the store.
+        CleaningUp,
+        /// Progressing: pods are being created or started.
+        Starting,
+        /// Progressing: no node fits the pods; the message is the scheduler's.
+        Unschedulable,
+        /// Progressing: Kueue has not admitted the Job; the message is Kueue's.
+        Queued,
+        /// Progressing: the image cannot be pulled; the message is the kubelet's.
+        ImagePull,
+        /// Progressing: a pod cannot be made, as by quota or admission; the message is the
+        /// API server's.
+        PodRefused,
+        /// Progressing: workers end with an error and are tried again.
+        WorkerFailing,
+        /// Progressing: a node is gone with its pod.
+        NodeLost,
+        /// Progressing: nothing was said or stored for longer than the stall limit.
+        Stalled,
+        /// Progressing: the run is suspended. Suspended: the spec asks so.
+        Suspended,
+        /// Progressing: the run is suspended and its pods are leaving.
+        Suspending,
+        /// Suspended: the spec does not ask so.
+        NotSuspended,
+        /// Progressing: the run has ended with its result.
+        Finished,
+        /// Progressing, SearchComplete: the GPU budget is spent.
+        BudgetSpent,
+        /// Succeeded: the run has its result.
+        Succeeded,
+        /// A task failed for good; the message names it.
+        Failed,
+        /// A worker's device memory does not hold what it must; the message says what would.
+        OutOfMemory,
+        /// Model or data are not what the run can use.
+        BadData,
+        /// Model, data or an earlier task's files are missing.
+        InputMissing,
+        /// A source or the store refuses access.
+        PermissionDenied,
+        /// A source or the store does not answer.
+        StoreUnavailable,
+        /// The device asked for does not work.
+        DeviceUnusable,
+        /// Too few candidates have a finite fitness.
+        NonFinite,
+        /// Two ledgers of one search differ.
+        LedgerConflict,
+        /// The runner did what it never should.
+        InternalError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back_as_itself() {
+        for word in Reason::ALL {
+            assert_eq!(word.as_str().parse(), Ok(*word));
+        }
+        for word in ConditionType::ALL {
+            assert_eq!(word.as_str().parse(), Ok(*word));
+        }
+        let error = "Sleeping".parse::<Reason>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"Sleeping\" is no Reason that this version knows"
+        );
+    }
+}
