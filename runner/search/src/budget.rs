@@ -64,3 +64,46 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::CostUnit;
+
+    fn genome(attention: &str, mlp: &str) -> Genome {
+        let text = PerKind {
+            attention: attention.to_owned(),
+            mlp: mlp.to_owned(),
+        };
+        Genome::try_from(text).unwrap()
+    }
+
+    fn costs() -> Costs {
+        let levels = PerKind {
+            attention: vec![8, 4, 0],
+            mlp: vec![20, 10, 0],
+        };
+        Costs::new(CostUnit::Parameters, 100, levels).unwrap()
+    }
+
+    #[test]
+    fn level_sums_are_kept_per_kind_or_together() {
+        let level = Target::Level(Level::new(1).unwrap());
+        let budget = Budget::new(level, &genome("11", "11"));
+        let holds = |other: &Genome, exchange| budget.holds(other, &costs(), exchange);
+        assert!(holds(&genome("20", "02"), Exchange::WithinKind));
+        assert!(!holds(&genome("21", "10"), Exchange::WithinKind));
+        assert!(holds(&genome("21", "10"), Exchange::AcrossKinds));
+        assert!(!holds(&genome("21", "11"), Exchange::AcrossKinds));
+    }
+
+    #[test]
+    fn a_cost_limit_may_be_met_exactly_and_not_exceeded() {
+        let dearer = genome("10", "11");
+        for exchange in [Exchange::WithinKind, Exchange::AcrossKinds] {
+            let limit = costs().of_genome(&dearer);
+            assert!(Budget::Cost { limit }.holds(&dearer, &costs(), exchange));
+            assert!(!Budget::Cost { limit: limit - 1 }.holds(&dearer, &costs(), exchange));
+        }
+    }
+}

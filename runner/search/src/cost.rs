@@ -204,3 +204,36 @@ impl From<Costs> for RawCosts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measured_level_costs_at_least_what_deeper_ones_take() {
+        let levels = PerKind {
+            attention: vec![90, 70, 75, 10, 0],
+            mlp: vec![50, 60, 0],
+        };
+        let costs = Costs::measured(5, levels).unwrap();
+        let text = "{\"unit\":\"Nanoseconds\",\"base\":5,\"attention\":[90,75,75,10,0],\
+                    \"mlp\":[60,60,0]}";
+        assert_eq!(serde_json::to_string(&costs).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Costs>(text).unwrap(), costs);
+        let genome = Genome::uniform(3, Level::new(1).unwrap());
+        assert_eq!(costs.of_genome(&genome), 5 + 3 * (75 + 60));
+    }
+
+    #[test]
+    fn costs_that_rise_are_refused_with_the_level() {
+        let levels = PerKind {
+            attention: vec![2, 1],
+            mlp: vec![3, 2, 4],
+        };
+        let error = Costs::new(CostUnit::Nanoseconds, 0, levels).unwrap_err();
+        assert!(
+            error.to_string().starts_with("mlp level 2 costs 4"),
+            "{error}"
+        );
+    }
+}

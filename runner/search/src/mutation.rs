@@ -94,13 +94,32 @@ fn mutant(space: &Space, parent: &Genome, stream: &mut Stream) -> Genome {
     match space.budget {
         Budget::Levels(_) => child,
         Budget::Cost { limit } => {
-            let allowed = |kind| match space.exchange {
-                Exchange::AcrossKinds => true,
-                Exchange::WithinKind => swaps.iter().any(|swap| swap.deeper == kind),
-            };
-            balance::repair(space, &mut child, limit, allowed, stream);
-            balance::spend(space, &mut child, limit, allowed, stream);
+            balance_kinds(space, &mut child, limit, &swaps, stream);
             child
+        }
+    }
+}
+
+/// Brings a mutant to the limit, first in the kinds that its swaps pruned or eased.
+///
+/// With repairs in any kind from the start, a swap that eases the dearer kind would mostly be
+/// undone in that same kind, and levels would wander to the other.
+fn balance_kinds(
+    space: &Space,
+    child: &mut Genome,
+    limit: u64,
+    swaps: &[Swap],
+    stream: &mut Stream,
+) {
+    let pruned = |kind| swaps.iter().any(|swap| swap.deeper == kind);
+    let eased = |kind| swaps.iter().any(|swap| swap.shallower == kind);
+    balance::repair(space, child, limit, pruned, stream);
+    balance::spend(space, child, limit, eased, stream);
+    match space.exchange {
+        Exchange::WithinKind => {}
+        Exchange::AcrossKinds => {
+            balance::repair(space, child, limit, |_| true, stream);
+            balance::spend(space, child, limit, |_| true, stream);
         }
     }
 }
@@ -160,4 +179,100 @@ fn shallower_steps(genome: &Genome, of_kind: impl Fn(ModuleKind) -> bool) -> Vec
     modules
         .filter_map(|(module, level)| Some((module, level.shallower()?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::CostUnit;
+    use crate::randomness::Purpose;
+
+    fn level_space(blocks: u32, last: u8, level: u8, exchange: Exchange) -> (Space, Genome) {
+        let deepest = Level::new(last).unwrap();
+        let falling = || (0..=u64::from(last)).rev().collect();
+        let parent = Genome::uniform(blocks, Level::new(level).unwrap());
+        let space = Space {
+            deepest: PerKind::of(|_| deepest),
+            costs: Costs::new(CostUnit::Parameters, 0, PerKind::of(|_| falling())).unwrap(),
+            budget: Budget::Levels(PerKind::of(|kind| parent.level_sum(kind))),
+            exchange,
+        };
+        (space, parent)
+    }
+
+    fn reachable(blocks: u32, last: u8, level: u8, exchange: Exchange) -> usize {
+        let (space, parent) = level_space(blocks, last, level, exchange);
+        let mut stream = Stream::new(0, 1, 0, Purpose::Offspring);
+        offspring(&space, &parent, 10_000, &mut stream).len()
+    }
+
+    #[test]
+    fn all_reachable_genomes_are_found_where_fewer_exist_than_wanted() {
+        let within = Exchange::WithinKind;
+        assert_eq!(reachable(2, 2, 1, within), 8);
+        assert_eq!(reachable(2, 10, 5, within), 24);
+        assert_eq!(reachable(4, 4, 2, within), 1308);
+        assert_eq!(reachable(1, 2, 1, Exchange::AcrossKinds), 2);
+    }
+
+    #[test]
+    fn a_parent_that_nothing_can_be_swapped_in_has_no_offspring() {
+        for exchange in [Exchange::WithinKind, Exchange::AcrossKinds] {
+            assert_eq!(reachable(2, 1, 1, exchange), 0);
+            assert_eq!(reachable(2, 1, 0, exchange), 0);
+        }
+        assert_eq!(reachable(1, 2, 1, Exchange::WithinKind), 0);
+    }
+
+    #[test]
+    fn one_two_and_three_swaps_are_drawn_as_five_three_and_one_in_nine() {
+        let mut stream = Stream::new(1, 1, 0, Purpose::Offspring);
+        let mut counts = [0_u32; 3];
+        for _ in 0..90_000 {
+            counts[swap_count(&mut stream) as usize - 1] += 1;
+        }
+        // Six standard deviations are at most 895.
+        let near = |count: u32, expected| count.abs_diff(expected) < 895;
+        assert!(near(counts[0], 50_000) && near(counts[1], 30_000) && near(counts[2], 10_000));
+    }
+
+    #[test]
+    fn both_kinds_mutate_equally_often() {
+        let (space, parent) = level_space(16, 10, 5, Exchange::WithinKind);
+        let mut stream = Stream::new(2, 1, 0, Purpose::Offspring);
+        let attention = (0..10_000)
+            .filter(|_| draw_swap(&space, &parent, &mut stream).deeper == ModuleKind::Attention);
+        // Six standard deviations are 300.
+        assert!(attention.count().abs_diff(5_000) < 300);
+    }
+
+    #[test]
+    fn under_a_cost_limit_levels_move_between_kinds_in_both_directions() {
+        let mut costs = PerKind {
+            attention: vec![],
+            mlp: vec![],
+        };
+        for level in (0..=10).rev() {
+            costs.attention.push(40 * level);
+            costs.mlp.push(180 * level);
+        }
+        let (mut space, parent) = level_space(8, 10, 5, Exchange::AcrossKinds);
+        space.costs = Costs::new(CostUnit::Parameters, 0, costs).unwrap();
+        space.budget = Budget::Cost {
+            limit: space.costs.of_genome(&parent),
+        };
+        let mut stream = Stream::new(3, 1, 0, Purpose::Offspring);
+        let children = offspring(&space, &parent, 300, &mut stream);
+        assert_eq!(children.len(), 300);
+        let mlp = |genome: &Genome| genome.level_sum(ModuleKind::Mlp);
+        let eased = children
+            .iter()
+            .filter(|child| mlp(child) < mlp(&parent))
+            .count();
+        let pruned = children
+            .iter()
+            .filter(|child| mlp(child) > mlp(&parent))
+            .count();
+        assert!(eased > 50 && pruned > 50, "{eased} eased, {pruned} pruned");
+    }
 }

@@ -86,7 +86,8 @@ mod tests {
     fn the_stream_of_a_seed_never_changes() {
         let mut stream = Stream::new(0, 1, 0, Purpose::Offspring);
         let drawn: Vec<u64> = (0..8).map(|_| stream.below(1000)).collect();
-        insta::assert_snapshot!(format!("{drawn:?}"), @"");
+        // From a separate ChaCha8 with the key written out by hand.
+        assert_eq!(drawn, [256, 640, 874, 356, 30, 22, 397, 428]);
     }
 
     #[test]

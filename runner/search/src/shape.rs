@@ -165,3 +165,150 @@ impl Shape {
         hidden * (matrices * u64::from(self.vocabulary) + norms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genome::Genome;
+    use crate::ladder::{Ladder, Ladders};
+    use crate::level::Level;
+    use crate::{Costs, Module};
+
+    fn shape(sizes: [u32; 7]) -> Shape {
+        let [
+            blocks,
+            hidden,
+            vocabulary,
+            intermediate,
+            query_heads,
+            key_value_heads,
+            head_dim,
+        ] = sizes;
+        Shape {
+            blocks,
+            hidden,
+            vocabulary,
+            intermediate,
+            query_heads,
+            key_value_heads,
+            head_dim,
+            tied_embeddings: false,
+            query_key_value_bias: false,
+            query_key_norm: false,
+            attention_unit: AttentionUnit::QueryHead,
+        }
+    }
+
+    fn at_levels(shape: &Shape, heads: Ladder, mlp: Ladder) -> [u64; 5] {
+        let ladders = Ladders {
+            attention: heads,
+            mlp,
+        };
+        let costs = Costs::parameters(shape, &ladders).unwrap();
+        [0, 3, 5, 6, 10].map(|level| {
+            costs.of_genome(&Genome::uniform(shape.blocks, Level::new(level).unwrap()))
+        })
+    }
+
+    fn uneven_heads() -> Ladder {
+        Ladder::new(vec![32, 28, 25, 21, 18, 14, 10, 6, 4, 1, 0]).unwrap()
+    }
+
+    #[test]
+    fn llama_2_has_the_known_parameters_at_uniform_levels() {
+        let shape = shape([32, 4096, 32_000, 11_008, 32, 32, 128]);
+        let mlp = Ladder::new(vec![
+            11_008, 9920, 8928, 8032, 6496, 5280, 4256, 3104, 1824, 864, 0,
+        ]);
+        assert_eq!(
+            at_levels(&shape, uneven_heads(), mlp.unwrap()),
+            [
+                6_738_415_616,
+                4_830_007_296,
+                3_278_114_816,
+                2_607_026_176,
+                262_410_240
+            ]
+        );
+    }
+
+    #[test]
+    fn llama_3_1_has_the_known_parameters_at_uniform_levels() {
+        let shape = shape([32, 4096, 128_256, 14_336, 32, 8, 128]);
+        let mlp = Ladder::spaced(14_336, 10, 32).unwrap();
+        assert_eq!(
+            at_levels(&shape, uneven_heads(), mlp),
+            [
+                8_030_261_248,
+                5_975_052_288,
+                4_607_709_184,
+                3_907_260_416,
+                1_050_939_392
+            ]
+        );
+    }
+
+    #[test]
+    fn qwen_2_5_has_the_known_parameters_at_uniform_levels() {
+        let mut shape = shape([48, 5120, 152_064, 13_824, 40, 8, 128]);
+        shape.query_key_value_bias = true;
+        let heads = Ladder::spaced(40, 10, 1).unwrap();
+        let mlp = Ladder::spaced(13_824, 10, 32).unwrap();
+        assert_eq!(
+            at_levels(&shape, heads, mlp),
+            [
+                14_770_033_664,
+                10_947_900_416,
+                8_415_540_224,
+                7_149_360_128,
+                1_557_632_000
+            ]
+        );
+    }
+
+    #[test]
+    fn smollm2_has_the_parameters_of_its_checkpoint() {
+        let mut shape = shape([30, 576, 49_152, 1536, 9, 3, 64]);
+        shape.tied_embeddings = true;
+        let dense = shape.fixed_parameters()
+            + Module::all(30)
+                .map(|module| shape.parameters_at(module.kind, shape.units(module.kind)))
+                .sum::<u64>();
+        assert_eq!(dense, 134_515_008);
+    }
+
+    #[test]
+    fn grouped_keys_and_values_stay_until_the_last_query_head_goes() {
+        let mut shape = shape([1, 64, 100, 128, 8, 2, 8]);
+        assert_eq!(shape.heads_at(1), (1, 2));
+        assert_eq!(shape.heads_at(0), (0, 0));
+        shape.attention_unit = AttentionUnit::KeyValueGroup;
+        assert_eq!(shape.units(ModuleKind::Attention), 2);
+        assert_eq!(shape.heads_at(1), (4, 1));
+        shape.key_value_heads = 8;
+        shape.attention_unit = AttentionUnit::QueryHead;
+        assert_eq!(shape.heads_at(3), (3, 3));
+    }
+
+    #[test]
+    fn head_norms_go_with_their_module_only() {
+        let plain = shape([1, 64, 100, 128, 8, 2, 8]);
+        let normed = Shape {
+            query_key_norm: true,
+            ..plain.clone()
+        };
+        let added = |units| {
+            normed.parameters_at(ModuleKind::Attention, units)
+                - plain.parameters_at(ModuleKind::Attention, units)
+        };
+        assert_eq!([added(8), added(1), added(0)], [16, 16, 0]);
+    }
+
+    #[test]
+    fn sizes_that_make_no_model_name_the_field() {
+        let uneven = shape([1, 64, 100, 128, 8, 3, 8]).validate().unwrap_err();
+        assert!(uneven.to_string().contains("keyValueHeads (3)"), "{uneven}");
+        let none = shape([1, 0, 100, 128, 8, 2, 8]).validate().unwrap_err();
+        assert_eq!(none, ShapeError::Zero { field: "hidden" });
+    }
+}

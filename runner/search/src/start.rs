@@ -201,3 +201,97 @@ fn best_step_back(
     }
     best.map(|(_, module, shallower)| (module, shallower))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::Ladder;
+
+    fn ladders() -> Ladders {
+        let attention = Ladder::new(vec![2, 1, 0]).unwrap();
+        PerKind {
+            attention,
+            mlp: Ladder::new(vec![30, 20, 10, 0]).unwrap(),
+        }
+    }
+
+    fn costs() -> Costs {
+        let levels = PerKind {
+            attention: vec![20, 10, 0],
+            mlp: vec![60, 40, 20, 0],
+        };
+        Costs::new(CostUnit::Parameters, 100, levels).unwrap()
+    }
+
+    fn errors() -> Vec<Vec<f64>> {
+        let mlp = |scale: f64| [0.0, 1.0, 3.0, 9.0].map(|error| error * scale).to_vec();
+        vec![vec![0.0, 2.0, 5.0], mlp(1.0), vec![0.0, 2.0, 5.0], mlp(2.0)]
+    }
+
+    fn cost_start(limit: u64) -> Result<Genome, StartError> {
+        start(Target::Cost(limit), 2, &ladders(), &costs(), &errors())
+    }
+
+    #[test]
+    fn the_start_eases_the_steps_that_save_most_error_per_cost() {
+        // Uniform level 2 costs 140. Easing mlp 1 from level 2 saves (6 − 2)/20 = 0.2 per unit of
+        // cost, an attention from level 2 saves 3/10; so attention 0, then 1, then mlp 1.
+        let shown = |limit| cost_start(limit).unwrap().to_string();
+        assert_eq!(shown(140), "{attention: \"22\", mlp: \"22\"}");
+        assert_eq!(shown(150), "{attention: \"12\", mlp: \"22\"}");
+        assert_eq!(shown(160), "{attention: \"11\", mlp: \"22\"}");
+        // Now easing attention further saves 2/10 as well: the tie goes to module 0.
+        assert_eq!(shown(179), "{attention: \"01\", mlp: \"22\"}");
+        assert_eq!(shown(180), "{attention: \"00\", mlp: \"22\"}");
+        assert_eq!(shown(199), "{attention: \"00\", mlp: \"22\"}");
+    }
+
+    #[test]
+    fn a_uniform_level_beyond_the_shorter_ladder_means_its_last() {
+        // Level 2 costs 140, more than 120; level 3 of attention is its level 2.
+        assert_eq!(
+            cost_start(100).unwrap().to_string(),
+            "{attention: \"22\", mlp: \"33\"}"
+        );
+    }
+
+    #[test]
+    fn a_target_out_of_reach_states_the_range() {
+        for limit in [99, 260] {
+            let error = cost_start(limit).unwrap_err().to_string();
+            assert!(error.ends_with("from 100 up to below 260 can"), "{error}");
+        }
+        assert!(cost_start(259).is_ok());
+    }
+
+    #[test]
+    fn a_target_level_needs_ladders_of_equal_length() {
+        let level = |level| Target::Level(Level::new(level).unwrap());
+        let uneven = start(level(1), 2, &ladders(), &costs(), &[]).unwrap_err();
+        assert!(matches!(uneven, StartError::UnequalLadders { .. }));
+        let equal = PerKind::of(|_| Ladder::new(vec![2, 1, 0]).unwrap());
+        let uniform = start(level(1), 2, &equal, &costs(), &[]).unwrap();
+        assert_eq!(uniform, Genome::uniform(2, Level::new(1).unwrap()));
+        let deep = start(level(3), 2, &equal, &costs(), &[]).unwrap_err();
+        assert!(matches!(deep, StartError::TooDeep { .. }));
+    }
+
+    #[test]
+    fn errors_of_another_model_are_refused() {
+        let with = |errors: &Errors| start(Target::Cost(150), 2, &ladders(), &costs(), errors);
+        assert!(matches!(
+            with(&errors()[..3]),
+            Err(StartError::Modules { .. })
+        ));
+        let mut short = errors();
+        short[1].pop();
+        assert!(matches!(with(&short), Err(StartError::Levels { .. })));
+        let mut infinite = errors();
+        infinite[2][1] = f64::INFINITY;
+        let error = with(&infinite).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the error of blocks.1.attention at level 1 is not finite"
+        );
+    }
+}

@@ -7,8 +7,9 @@ use crate::randomness::Stream;
 
 /// Prunes modules drawn at random, a level at a time, until the limit holds.
 ///
-/// It ends within the limit: with every allowed module removed, a genome costs no more than the
-/// parent, whose other modules it shares and which kept the limit.
+/// Where the kinds allowed include all that the mutation eased, it ends within the limit: with every
+/// allowed module removed, a genome costs no more than the parent, whose other modules it shares and
+/// which kept the limit.
 pub(super) fn repair(
     space: &Space,
     genome: &mut Genome,
