@@ -34,8 +34,8 @@ cgroup_processes() {
   done | sort -un
 }
 
-# node_cgroups : the top folder of the node's cgroups, in every hierarchy (one in cgroup v2).
-node_cgroups() { find /sys/fs/cgroup -maxdepth 2 -type d -name "$NODE_CGROUP" 2>/dev/null || true; }
+# node_cgroups : the top folder of the nodes' cgroups, in every hierarchy (one in cgroup v2).
+node_cgroups() { find /sys/fs/cgroup -maxdepth 2 -type d -name "$CLUSTER_ID" 2>/dev/null || true; }
 
 # end_processes : SIGKILL for all of them. The data is thrown away, so nothing needs a graceful end
 # (the API server alone would take 8 s for one).

@@ -45,7 +45,7 @@ NODE_NAME=${NODE_NAME:-node-a}
 NODE_IP=${NODE_IP:-10.250.$CLUSTER_INDEX.11}
 POD_CIDR=${POD_CIDR:-10.244.$CLUSTER_INDEX.0/24}
 NODE_DIR=$CLUSTER_DIR/node/$NODE_NAME
-NODE_CGROUP=$CLUSTER_ID
+NODE_CGROUP=$CLUSTER_ID/$NODE_NAME
 NODE_LINK=${BRIDGE}v${NODE_IP##*.}
 
 # Where the node's folder appears inside the node. UNIX socket paths are limited to 108 bytes,
