@@ -1,0 +1,460 @@
+//! The state machine as a table: what there is, and what is decided.
+
+#[path = "fixtures/given.rs"]
+mod given;
+
+use darwinlm_api::PruningRunStatus;
+use darwinlm_api::conditions::{ConditionType, get, is_true};
+use darwinlm_operator::run_controller::decide::{Decision, Ended, decide, reject};
+use darwinlm_operator::run_controller::observed::{Observed, ObservedJob};
+use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
+use darwinlm_task::{ExitCode, Task};
+
+use given::{Told, at, job, line, run};
+
+/// Decides with the status that the given Jobs have left before.
+fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> Decision {
+    let before = decide(
+        run,
+        &Observed {
+            jobs: past,
+            status: PruningRunStatus::default(),
+        },
+        at(1),
+    );
+    decide(
+        run,
+        &Observed {
+            jobs: now,
+            status: before.status,
+        },
+        at(2),
+    )
+}
+
+fn decided(jobs: Vec<ObservedJob>) -> Decision {
+    decide(
+        &run(),
+        &Observed {
+            jobs,
+            status: PruningRunStatus::default(),
+        },
+        at(1),
+    )
+}
+
+fn prepared() -> ObservedJob {
+    job("prepare-a1").complete().says_done()
+}
+
+fn built() -> ObservedJob {
+    job("build-database-a1").complete().says_done()
+}
+
+fn searched() -> ObservedJob {
+    job("search-g4-a1")
+        .complete()
+        .says_generation(6)
+        .says_done()
+}
+
+fn evaluated() -> ObservedJob {
+    job("evaluate-a1").complete().says_done()
+}
+
+#[test]
+fn every_row_of_the_table_is_decided_as_it_says() {
+    let table: Vec<(&str, Vec<ObservedJob>, &str)> = vec![
+        (
+            "a new run starts with prepare",
+            vec![],
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job without a node waits in the scheduler's words",
+            vec![job("prepare-a1").unschedulable()],
+            "nothing | Pending | Progressing False Unschedulable | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work is watched",
+            vec![job("prepare-a1").running()],
+            "nothing | Preparing | Progressing True Preparing | Succeeded Unknown InProgress",
+        ),
+        (
+            "a report that says done is not enough while the Job is live",
+            vec![job("prepare-a1").running().says_done()],
+            "nothing | BuildingDatabase | Progressing True Preparing | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is prepared is built, by as many workers as asked for",
+            vec![prepared()],
+            "create build-database-a1 x2 | BuildingDatabase | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a complete Job without a report proves nothing",
+            vec![job("prepare-a1").complete()],
+            "create prepare-a2 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a failed Job whose report says done is done",
+            vec![job("prepare-a1").failed().says_done()],
+            "create build-database-a1 x2 | BuildingDatabase | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job that gave up is attempted again",
+            vec![
+                prepared(),
+                job("build-database-a1").failed().exited(Some(70)),
+            ],
+            "create build-database-a2 x2 | BuildingDatabase | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a worker that ended and is replaced is spoken of",
+            vec![prepared(), job("build-database-a1").exited(Some(69))],
+            "nothing | BuildingDatabase | Progressing False WorkerFailing | Succeeded Unknown InProgress",
+        ),
+        (
+            "three attempts are enough",
+            vec![
+                job("prepare-a1").failed(),
+                job("prepare-a2").complete(),
+                job("prepare-a3")
+                    .failed()
+                    .says_failed(ExitCode::StoreUnavailable, "no answer"),
+            ],
+            "nothing | Failed | Progressing False StoreUnavailable | Succeeded False StoreUnavailable",
+        ),
+        (
+            "a final exit code fails the run at once",
+            vec![
+                job("prepare-a1")
+                    .failed()
+                    .says_failed(ExitCode::BadData, "config.json: rope"),
+            ],
+            "nothing | Failed | Progressing False BadData | Succeeded False BadData",
+        ),
+        (
+            "a final exit code without a report fails the run, too",
+            vec![job("prepare-a1").failed().exited(Some(75)).exited(Some(66))],
+            "nothing | Failed | Progressing False InputMissing | Succeeded False InputMissing",
+        ),
+        (
+            "the search starts at the generation that the ledger has",
+            vec![prepared(), built()],
+            "create search-g0-a1 x3 | Searching | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a search Job that reached its last generation is followed by the next",
+            vec![
+                prepared(),
+                built(),
+                job("search-g0-a1")
+                    .complete()
+                    .says_generation(2)
+                    .says_done(),
+            ],
+            "create search-g2-a1 x3 | Searching | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a search Job that failed further on starts there with a first attempt",
+            vec![
+                prepared(),
+                built(),
+                job("search-g0-a2").failed().says_generation(1),
+            ],
+            "create search-g1-a1 x3 | Searching | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a search Job that got nowhere is attempted again",
+            vec![
+                prepared(),
+                built(),
+                job("search-g0-a1").complete().says_generation(0),
+            ],
+            "create search-g0-a2 x3 | Searching | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a final exit code counts also after some generations",
+            vec![
+                prepared(),
+                built(),
+                job("search-g0-a1")
+                    .failed()
+                    .says_generation(1)
+                    .says_failed(ExitCode::OutOfMemory, "12 GiB needed"),
+            ],
+            "nothing | Failed | Progressing False OutOfMemory | Succeeded False OutOfMemory",
+        ),
+        (
+            "a Job of another size gets as many workers as asked for",
+            vec![prepared(), built(), job("search-g0-a1").running().sized(1)],
+            "size search-g0-a1 x3 | Searching | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+        (
+            "workers that leave after the last generation are not replaced",
+            vec![
+                prepared(),
+                built(),
+                job("search-g4-a1")
+                    .running()
+                    .sized(1)
+                    .says_generation(6)
+                    .says_done(),
+            ],
+            "nothing | Evaluating | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+        (
+            "a suspended Job of a run that is not suspended has its workers again",
+            vec![job("prepare-a1").suspended()],
+            "resume prepare-a1 | Preparing | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is searched is evaluated",
+            vec![prepared(), built(), searched()],
+            "create evaluate-a1 x1 | Evaluating | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is evaluated is exported",
+            vec![prepared(), built(), searched(), evaluated()],
+            "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is exported has succeeded",
+            vec![
+                prepared(),
+                built(),
+                searched(),
+                evaluated(),
+                job("export-a1").complete().says_done(),
+            ],
+            "nothing | Succeeded | Progressing False Finished | Succeeded True Succeeded",
+        ),
+        (
+            "of two live Jobs only the elder works",
+            vec![job("prepare-a1").running(), job("prepare-a2").running()],
+            "suspend prepare-a2 | Preparing | Progressing True Preparing | Succeeded Unknown InProgress",
+        ),
+    ];
+    for (what, jobs, expected) in table {
+        assert_eq!(line(&decided(jobs)), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_suspended_run_starts_nothing_and_gives_its_workers_back() {
+    let suspended = ValidatedRun {
+        suspend: true,
+        ..run()
+    };
+    let look = |jobs| {
+        line(&decide(
+            &suspended,
+            &Observed {
+                jobs,
+                ..Observed::default()
+            },
+            at(1),
+        ))
+    };
+    assert_eq!(
+        look(vec![]),
+        "nothing | Suspended | Progressing False Suspended | Succeeded Unknown InProgress"
+    );
+    assert_eq!(
+        look(vec![job("prepare-a1").running()]),
+        "suspend prepare-a1 | Suspended | Progressing False Suspending | Succeeded Unknown InProgress"
+    );
+    assert_eq!(
+        look(vec![job("prepare-a1").suspended()]),
+        "nothing | Suspended | Progressing False Suspended | Succeeded Unknown InProgress"
+    );
+}
+
+#[test]
+fn a_run_without_evaluation_and_export_ends_after_the_search() {
+    let mut short = run();
+    short
+        .chain
+        .retain(|task| !matches!(task, Task::Evaluate { .. } | Task::Export { .. }));
+    let jobs = vec![prepared(), built(), searched()];
+    let decision = decide(
+        &short,
+        &Observed {
+            jobs,
+            ..Observed::default()
+        },
+        at(1),
+    );
+    assert_eq!(decision.ended, Some(Ended::Succeeded));
+    assert_eq!(
+        get(&decision.status.conditions, ConditionType::Evaluated),
+        None
+    );
+}
+
+#[test]
+fn what_the_status_remembers_outlives_the_jobs() {
+    let decision = after(&run(), vec![prepared(), built()], vec![]);
+    assert!(
+        line(&decision).starts_with("create search-g0-a1 x3"),
+        "{}",
+        line(&decision)
+    );
+    let mid = job("search-g0-a1").running().says_generation(1);
+    let decision = after(&run(), vec![prepared(), built(), mid], vec![]);
+    assert!(
+        line(&decision).starts_with("create search-g1-a1 x3"),
+        "{}",
+        line(&decision)
+    );
+}
+
+#[test]
+fn an_older_report_never_turns_the_generation_back() {
+    let past = vec![
+        prepared(),
+        built(),
+        job("search-g0-a1").running().says_generation(1),
+    ];
+    let now = vec![
+        prepared(),
+        built(),
+        job("search-g0-a1").running().says_generation(0),
+    ];
+    let decision = after(&run(), past, now);
+    assert_eq!(decision.status.progress.as_deref(), Some("1/6"));
+}
+
+#[test]
+fn the_workers_of_a_search_job_stop_at_its_last_generation() {
+    let run = run();
+    for (name, until) in [
+        ("search-g0-a1", 2),
+        ("search-g3-a1", 5),
+        ("search-g5-a2", 6),
+    ] {
+        let spec = run
+            .task_spec(given::key(name))
+            .expect("the chain has a search");
+        let Task::Search {
+            until_generation, ..
+        } = spec.task
+        else {
+            panic!("not a search")
+        };
+        assert_eq!(until_generation, until, "{name}");
+    }
+}
+
+#[test]
+fn a_failed_run_stays_failed_whatever_comes_later() {
+    let past = vec![
+        job("prepare-a1")
+            .failed()
+            .says_failed(ExitCode::BadData, "rope"),
+    ];
+    let decision = after(&run(), past, vec![prepared()]);
+    let message = "prepare: rope".to_owned();
+    let reason = darwinlm_api::conditions::Reason::BadData;
+    assert_eq!(decision.ended, Some(Ended::Failed { reason, message }));
+    assert_eq!(decision.actions, []);
+    assert_eq!(decision.requeue_after, None);
+}
+
+#[test]
+fn a_store_of_another_search_is_said_in_accepted() {
+    let mut job = job("prepare-a1")
+        .failed()
+        .says_failed(ExitCode::BadSpec, "another search");
+    if let Some(report) = &mut job.report
+        && let darwinlm_task::Outcome::Failed { reason, .. } = &mut report.outcome
+    {
+        *reason = "StoreInUse".to_owned();
+    }
+    let decision = decided(vec![job]);
+    let accepted = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
+    assert_eq!(
+        (accepted.status.as_str(), accepted.reason.as_str()),
+        ("False", "StoreInUse")
+    );
+}
+
+#[test]
+fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
+    let many = || {
+        let mut jobs = vec![prepared(), built()];
+        for generation in 0..5 {
+            let name = format!("search-g{generation}-a1");
+            jobs.push(
+                given::job(&name)
+                    .complete()
+                    .says_generation(generation + 1)
+                    .says_done(),
+            );
+        }
+        jobs
+    };
+    let first = decided(many());
+    assert_eq!(
+        first.actions.len(),
+        1,
+        "only the next Job is made: {}",
+        line(&first)
+    );
+    let second = decide(
+        &run(),
+        &Observed {
+            jobs: many(),
+            status: first.status,
+        },
+        at(2),
+    );
+    let actions: Vec<_> = second.actions.iter().map(given::phrase).collect();
+    assert_eq!(
+        actions,
+        [
+            "create search-g5-a1 x3",
+            "delete search-g1-a1",
+            "delete search-g0-a1"
+        ]
+    );
+}
+
+#[test]
+fn a_rejected_spec_says_so_and_lets_what_runs_run() {
+    let rejection = Rejection {
+        reason: darwinlm_api::conditions::Reason::NotYetSupported,
+        message: "spec.postTraining is not yet supported; leave it out".into(),
+    };
+    let decision = reject(&rejection, Some(4), &PruningRunStatus::default(), at(1));
+    assert_eq!(decision.status.stage.as_deref(), Some("Rejected"));
+    assert_eq!(decision.status.observed_generation, Some(4));
+    let accepted = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
+    assert_eq!(accepted.message, rejection.message);
+    assert_eq!(decision.actions, []);
+    // Once the field is gone, the run goes on as if nothing had been.
+    let observed = Observed {
+        jobs: vec![],
+        status: decision.status,
+    };
+    let accepted = decide(&run(), &observed, at(2));
+    assert!(is_true(
+        &accepted.status.conditions,
+        ConditionType::Accepted
+    ));
+    assert!(line(&accepted).starts_with("create prepare-a1 x1"));
+}
+
+#[test]
+fn the_status_names_database_and_digest() {
+    let decision = decided(vec![prepared(), built(), searched()]);
+    let status = decision.status;
+    assert_eq!(
+        status.artifacts.unwrap().level_database.as_deref(),
+        Some("file:///var/lib/darwinlm/volumes/data/store/databases/abc")
+    );
+    let search = status.search.unwrap();
+    assert_eq!(search.generation, 6);
+    assert_eq!(search.digest, Some(format!("sha256:{:064x}", 6)));
+    assert_eq!(search.survivor.unwrap().genome.attention, "2222");
+}

@@ -1,0 +1,286 @@
+//! What becomes of a spec: carried out as written, or refused with the field's name.
+
+#[path = "fixtures/given.rs"]
+mod given;
+
+use std::collections::BTreeMap;
+
+use darwinlm_api::conditions::Reason;
+use darwinlm_operator::run_controller::validate::{Placement, validate};
+use darwinlm_task::{DeviceRequest, Task, TaskKind};
+
+use given::{RUN, parsed, run};
+
+/// Validates [`RUN`] with some text replaced.
+fn edited(from: &str, to: &str) -> Result<Vec<Task>, (Reason, String)> {
+    assert!(RUN.contains(from), "the run has no {from:?}");
+    validate(&parsed(&RUN.replacen(from, to, 1)), &Placement::Pods)
+        .map(|run| run.chain)
+        .map_err(|rejection| (rejection.reason, rejection.message))
+}
+
+/// Validates [`RUN`] with a line added to its spec.
+fn with(line: &str) -> Result<Vec<Task>, (Reason, String)> {
+    edited(
+        "  evaluation: {}\n",
+        &format!("  evaluation: {{}}\n  {line}\n"),
+    )
+}
+
+fn digest(chain: &[Task]) -> String {
+    match &chain[0] {
+        Task::Prepare { search_digest, .. } => search_digest.clone(),
+        other => panic!("the chain starts with {}", other.kind()),
+    }
+}
+
+#[test]
+fn a_claim_is_a_mounted_folder_in_a_pod() {
+    let run = run();
+    assert_eq!(run.store, "file:///var/lib/darwinlm/volumes/data/store");
+    assert_eq!(run.claims.iter().collect::<Vec<_>>(), ["data"]);
+    let Task::Prepare {
+        model,
+        data,
+        threads,
+        ..
+    } = &run.chain[0]
+    else {
+        panic!("no prepare")
+    };
+    assert_eq!(model, "file:///var/lib/darwinlm/volumes/data/model");
+    let calibration = data.calibration.source.as_ref().unwrap();
+    assert_eq!(
+        calibration.url,
+        "file:///var/lib/darwinlm/volumes/data/tokens.safetensors"
+    );
+    assert_eq!(data.training.source, None);
+    assert_eq!(*threads, Some(2), "1500m is rounded up");
+    assert_eq!(run.device, DeviceRequest::Cpu);
+    let kinds: Vec<_> = run.chain.iter().map(Task::kind).collect();
+    assert_eq!(kinds, TaskKind::ALL);
+}
+
+#[test]
+fn a_claim_is_a_named_folder_on_one_machine() {
+    let volumes = BTreeMap::from([("data".to_owned(), "/srv/my data".into())]);
+    let here = Placement::Local {
+        volumes,
+        store: Some("file:///tmp/s".to_owned()),
+    };
+    let run = validate(&parsed(RUN), &here).unwrap();
+    assert_eq!(run.store, "file:///tmp/s");
+    assert!(run.claims.is_empty());
+    let Task::Prepare { model, .. } = &run.chain[0] else {
+        panic!("no prepare")
+    };
+    assert_eq!(model, "file:///srv/my%20data/model");
+    let nowhere = Placement::Local {
+        volumes: BTreeMap::new(),
+        store: None,
+    };
+    let rejection = validate(&parsed(RUN), &nowhere).unwrap_err();
+    assert_eq!(
+        rejection.message,
+        "spec.model.source lies in the claim \"data\"; say which folder stands for it on this \
+         machine: --volume data=DIR"
+    );
+}
+
+#[test]
+fn what_is_not_yet_supported_is_refused_by_name() {
+    let refused = [
+        ("postTraining: {tokens: 10}", "spec.postTraining"),
+        ("budget: {gpuHours: 3}", "spec.budget"),
+        ("queueName: gpus", "spec.queueName"),
+        (
+            "ttlSecondsAfterFinished: 60",
+            "spec.ttlSecondsAfterFinished",
+        ),
+        ("retain: None", "spec.retain: None"),
+    ];
+    for (line, field) in refused {
+        let (reason, message) = with(line).unwrap_err();
+        assert_eq!(reason, Reason::NotYetSupported, "{line}");
+        assert_eq!(
+            message,
+            format!("{field} is not yet supported; leave it out"),
+            "{line}"
+        );
+    }
+    let replaced = [
+        (
+            "evaluation: {}",
+            "evaluation: {tasks: [sciq]}",
+            "spec.evaluation.tasks",
+        ),
+        (
+            "evaluation: {}",
+            "evaluation: {latency: {}}",
+            "spec.evaluation.latency",
+        ),
+        (
+            "seed: 3",
+            "continueTraining: true",
+            "spec.search.continueTraining",
+        ),
+        (
+            "levels: 4",
+            "levels: 4, spacing: Latency",
+            "spec.pruning.spacing: Latency",
+        ),
+        (
+            "level: 2",
+            "speedupPercent: 200",
+            "spec.target.speedupPercent",
+        ),
+        ("pvc://data/model", "hf://a/b", "spec.model.source: hf://"),
+        (
+            "pvc://data/tokens.safetensors",
+            "s3://b/a.txt",
+            "spec.data.calibration.source: s3://",
+        ),
+        (
+            "pvc://data/store",
+            "s3://bucket/a",
+            "spec.artifacts.store: s3://",
+        ),
+        (
+            "store: pvc",
+            "credentialsSecretRef: {name: s}, store: pvc",
+            "spec.artifacts.credentialsSecretRef",
+        ),
+        (
+            "pvc://data/model",
+            "pvc://data/model, credentialsSecretRef: {name: s}",
+            "spec.model.credentialsSecretRef",
+        ),
+        ("out}", "out, formats: [Gguf]}", "spec.export.formats: Gguf"),
+        ("device: Cpu", "cache: {emptyDir: {}}", "spec.worker.cache"),
+        (
+            "device: Cpu",
+            "overrides: {prepare: {image: a}}",
+            "spec.worker.overrides",
+        ),
+        (
+            "device: Cpu",
+            "resourceClaims: [{name: a}]",
+            "spec.worker.resourceClaims",
+        ),
+    ];
+    for (from, to, field) in replaced {
+        let (reason, message) = edited(from, to).unwrap_err();
+        assert_eq!(reason, Reason::NotYetSupported, "{to}: {message}");
+        assert!(
+            message.starts_with(&format!("{field} is not yet supported; ")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_what_would_be_accepted() {
+    let wrong = [
+        (
+            "name: tiny",
+            "name: Tiny",
+            "metadata.name is \"Tiny\"; a DNS label",
+        ),
+        (
+            "level: 2",
+            "level: 5",
+            "spec.target.level is 5; at most spec.pruning.levels, 4,",
+        ),
+        (
+            "level: 2",
+            "level: 2, sparsityPercent: 3",
+            "spec: target names 2 measures",
+        ),
+        (
+            "pvc://data/model",
+            "file:///srv/m",
+            "spec.model.source is \"file:///srv/m\", a path on your",
+        ),
+        (
+            "pvc://data/model",
+            "pvc://data/../m",
+            "spec.model.source \"pvc://data/../m\" has a part",
+        ),
+        (
+            "offspring: 6",
+            "offspring: 2",
+            "spec.search: 2 offspring are fewer than the 3",
+        ),
+        (
+            "survivors: 1",
+            "survivors: 3",
+            "spec.search.steps: selection step 1 leaves 3",
+        ),
+        (
+            "fitnessTokens: 256",
+            "fitnessTokens: 4096",
+            "spec.search.steps[1].fitnessTokens is 4096",
+        ),
+        ("seed: 3", "seed: -3", "spec.search.seed is -3; at least 0"),
+        (
+            "seed: 3",
+            "optimizer: {learningRate: fast}",
+            "spec.search.optimizer:",
+        ),
+        (
+            "cpu: 1500m",
+            "cpu: 0",
+            "spec.worker.resources.limits.cpu is \"0\"",
+        ),
+        (
+            "training: {tokens: 2048}",
+            "training: {tokens: 2048, textField: t}",
+            "spec.data.training.textField differs",
+        ),
+    ];
+    for (from, to, start) in wrong {
+        let (reason, message) = edited(from, to).unwrap_err();
+        assert_eq!(reason, Reason::InvalidSpec, "{to}: {message}");
+        assert!(message.starts_with(start), "{message}");
+    }
+}
+
+#[test]
+fn the_search_digest_depends_on_the_search_alone() {
+    let own = digest(&run().chain);
+    assert_eq!(own.len(), 71);
+    let same = [
+        ("name: tiny", "name: other"),
+        ("workers: 3", "workers: 1"),
+        ("generationsPerJob: 2", "generationsPerJob: 1"),
+        ("pvc://data/store", "pvc://elsewhere"),
+        ("device: Cpu", "device: Auto"),
+        ("  evaluation: {}\n", ""),
+    ];
+    for (from, to) in same {
+        assert_eq!(digest(&edited(from, to).unwrap()), own, "{to}");
+    }
+    let other = [
+        ("seed: 3", "seed: 4"),
+        ("level: 2", "level: 1"),
+        ("pvc://data/model", "pvc://data/model2"),
+        ("fitness: {tokens: 2048}", "fitness: {tokens: 1024}"),
+        ("levels: 4", "levels: 3"),
+        ("offspring: 6", "offspring: 7"),
+    ];
+    for (from, to) in other {
+        assert_ne!(digest(&edited(from, to).unwrap()), own, "{to}");
+    }
+}
+
+#[test]
+fn a_task_without_a_device_asks_for_no_gpu() {
+    let pods = run().pods;
+    assert!(
+        pods.resources_of(TaskKind::Search)
+            .limits
+            .contains_key("nvidia.com/gpu")
+    );
+    let prepare = pods.resources_of(TaskKind::Prepare);
+    assert_eq!(prepare.limits.keys().collect::<Vec<_>>(), ["cpu"]);
+}
