@@ -1,1 +1,27 @@
-//! (in the making)
+//! The GPU work of DarwinLM: the only crate that knows libtorch. This is its map.
+//!
+//! What a run computes, from below: [`weights`] and [`tokens`] are files; [`model`] is a transformer
+//! whose blocks may each have their own shape; [`prune`] makes the levels of one module;
+//! [`database`] keeps them; [`stitch`] cuts a candidate out of the dense model; [`train`] trains it
+//! and [`fitness`] scores it; [`trial`] is those three in a row. [`device`] says where.
+
+// shapes are written as suffixes: `x_BTD`
+#![allow(non_snake_case)]
+
+pub mod database;
+pub mod device;
+pub mod fitness;
+pub mod model;
+pub mod prune;
+pub mod stitch;
+pub mod tokens;
+pub mod train;
+pub mod trial;
+pub mod weights;
+pub mod args;
+pub mod command;
+pub mod failure;
+pub mod metrics;
+pub mod progress;
+pub mod serve;
+pub mod telemetry;

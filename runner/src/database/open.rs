@@ -1,0 +1,131 @@
+//! Reading a level database; every file is verified when it is first touched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use darwinlm_search::{Level, Module};
+use tch::Tensor;
+
+use super::module_file::{ORDER, level_name};
+use super::{DatabaseError, Manifest, ModuleEntry};
+use crate::prune::kept_units;
+use crate::weights::MappedTensors;
+
+/// An opened level database.
+#[derive(Debug)]
+pub struct Database {
+    manifest: Manifest,
+    files: Vec<PathBuf>,
+    verified: Mutex<BTreeMap<Module, Arc<MappedTensors>>>,
+}
+
+/// A level as it is stored.
+#[derive(Debug)]
+pub struct StoredLevel {
+    /// Units kept, ascending.
+    pub kept: Vec<u32>,
+    /// The owner matrix [R, S] with the columns of `kept`, on the CPU.
+    pub weight_RS: Tensor,
+}
+
+impl Database {
+    /// Reads the manifest; module files are opened when they are needed.
+    pub fn open(folder: &Path) -> Result<Self, DatabaseError> {
+        let manifest = Manifest::read(folder)?;
+        let files = manifest
+            .modules
+            .iter()
+            .map(|entry| folder.join(&entry.file))
+            .collect();
+        Self::over(manifest, files)
+    }
+
+    /// A database whose module files lie anywhere on this machine, in module order.
+    pub fn over(manifest: Manifest, files: Vec<PathBuf>) -> Result<Self, DatabaseError> {
+        let refused = |reason| DatabaseError::Manifest {
+            path: PathBuf::from("manifest.json"),
+            reason,
+        };
+        manifest.validate().map_err(refused)?;
+        if files.len() != manifest.modules.len() {
+            let (found, expected) = (files.len(), manifest.modules.len());
+            return Err(refused(format!("{found} files for {expected} modules")));
+        }
+        Ok(Self {
+            manifest,
+            files,
+            verified: Mutex::default(),
+        })
+    }
+
+    /// What the database is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Reads a level between dense and removed.
+    pub fn level(&self, module: Module, level: Level) -> Result<StoredLevel, DatabaseError> {
+        let ladder = self.manifest.ladder(module);
+        let units_kept = ladder.units_kept(level).filter(|&units| units > 0);
+        let Some(units_kept) = units_kept.filter(|_| level > Level::DENSE) else {
+            let last = ladder.deepest().index() - 1;
+            return Err(DatabaseError::NoLevel {
+                module,
+                level,
+                last,
+            });
+        };
+        let file = self.file(module)?;
+        let order_U = file.integers(ORDER)?;
+        let mut order = vec![0i64; order_U.numel()];
+        order_U.copy_data(&mut order, order_U.numel());
+        let order: Vec<u32> = order
+            .into_iter()
+            .filter_map(|unit| u32::try_from(unit).ok())
+            .collect();
+        if order.len() != ladder.units() as usize {
+            return Err(DatabaseError::Manifest {
+                path: file.path().to_owned(),
+                reason: format!("{ORDER} has {} units, not {}", order.len(), ladder.units()),
+            });
+        }
+        let kept = kept_units(&order, units_kept as usize);
+        Ok(StoredLevel {
+            kept,
+            weight_RS: file.float(&level_name(level.index()))?,
+        })
+    }
+
+    fn file(&self, module: Module) -> Result<Arc<MappedTensors>, DatabaseError> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = verified.get(&module) {
+            return Ok(Arc::clone(file));
+        }
+        let entry: &ModuleEntry =
+            self.manifest
+                .modules
+                .get(module.index())
+                .ok_or_else(|| DatabaseError::Manifest {
+                    path: PathBuf::from("manifest.json"),
+                    reason: format!("it has no module {module}"),
+                })?;
+        let path = self.files[module.index()].clone();
+        // the digest before the header: a changed file is named as such, whatever it changed into
+        let bytes = std::fs::read(&path).map_err(|source| DatabaseError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let found = crate::weights::sha256(&bytes);
+        if found != entry.sha256 {
+            return Err(DatabaseError::Digest {
+                path,
+                found,
+                expected: entry.sha256.clone(),
+            });
+        }
+        let file = Arc::new(MappedTensors::open(&path)?);
+        verified.insert(module, Arc::clone(&file));
+        Ok(file)
+    }
+}

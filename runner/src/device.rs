@@ -1,0 +1,152 @@
+//! Where tensors live: finds CUDA at run time in a binary that links CPU libtorch alone.
+
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
+
+use darwinlm_task::{DeviceClass, DeviceRequest, Dtype};
+use tch::{Cuda, Device, Kind};
+
+/// Why the device that was asked for cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// CUDA was asked for by name.
+    #[error("device Cuda was asked for, but {reason}; accepted without it: Auto, Cpu")]
+    NoCuda {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+/// Loads the CUDA half of libtorch where there is a driver; says why not otherwise.
+///
+/// This must run before anything asks libtorch about CUDA: the first such question caches stubs
+/// for the life of the process. The driver comes first because `libtorch_cuda.so` loads without
+/// one and then fails on every call.
+pub fn load_cuda() -> Result<(), &'static str> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED
+        .get_or_init(|| {
+            open_library("libcuda.so.1")?;
+            open_library("libtorch_cuda.so")
+        })
+        .as_ref()
+        .map(|&()| ())
+        .map_err(String::as_str)
+}
+
+/// A device that works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// Where tensors go.
+    pub device: Device,
+    /// Its class, recorded with everything it computes.
+    pub class: DeviceClass,
+    /// Where CUDA would have been taken: why it was not.
+    pub why_not_cuda: Option<String>,
+}
+
+/// Opens what the spec asks for. `Cuda` without a working device is an error, never the CPU.
+pub fn open(request: DeviceRequest) -> Result<Opened, DeviceError> {
+    let cpu = |why_not_cuda| Opened {
+        device: Device::Cpu,
+        class: DeviceClass::Cpu,
+        why_not_cuda,
+    };
+    let on_cuda = |device| Opened {
+        device,
+        class: DeviceClass::Cuda,
+        why_not_cuda: None,
+    };
+    match request {
+        DeviceRequest::Cpu => Ok(cpu(None)),
+        DeviceRequest::Cuda => cuda().map(on_cuda),
+        DeviceRequest::Auto => {
+            Ok(cuda().map_or_else(|DeviceError::NoCuda { reason }| cpu(Some(reason)), on_cuda))
+        }
+    }
+}
+
+/// The element type of a numerics plan.
+pub const fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::BFloat16 => Kind::BFloat16,
+    }
+}
+
+/// The first CUDA device, or why there is none.
+pub fn cuda() -> Result<Device, DeviceError> {
+    let no_cuda = |reason: String| DeviceError::NoCuda { reason };
+    load_cuda().map_err(|reason| no_cuda(reason.to_owned()))?;
+    if !Cuda::is_available() || Cuda::device_count() < 1 {
+        return Err(no_cuda(
+            "libtorch_cuda.so finds no usable device".to_owned(),
+        ));
+    }
+    Ok(Device::Cuda(0))
+}
+
+/// Fixes how many threads one operation uses, and that operations do not overlap.
+///
+/// The count comes from the numerics plan, never from the machine: sums are split by thread, so
+/// another count gives other bits.
+pub fn set_threads(threads: u32) {
+    static INTEROP: OnceLock<()> = OnceLock::new();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    // libtorch allows this once a process, and only before the first parallel region
+    INTEROP.get_or_init(|| {
+        if tch::get_num_interop_threads() != 1 {
+            tch::set_num_interop_threads(1);
+        }
+    });
+}
+
+#[cfg(unix)]
+fn open_library(name: &str) -> Result<(), String> {
+    let c_name = CString::new(name).expect("library names hold no NUL");
+    // SAFETY: dlopen of a library by its soname; its initialisers are those of libtorch itself,
+    // and the handle is kept for the life of the process.
+    let handle = unsafe { libc::dlopen(c_name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !handle.is_null() {
+        return Ok(());
+    }
+    // SAFETY: dlerror returns NULL or a NUL-terminated string that stays valid until the next call.
+    let reason = unsafe {
+        let message = libc::dlerror();
+        if message.is_null() {
+            "no reason given".to_owned()
+        } else {
+            CStr::from_ptr(message).to_string_lossy().into_owned()
+        }
+    };
+    Err(format!("{name} could not be loaded: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_driver() -> bool {
+        std::path::Path::new("/proc/driver/nvidia/version").exists()
+    }
+
+    #[test]
+    fn cuda_without_a_driver_is_refused_with_the_library_named() {
+        let opened = open(DeviceRequest::Cuda);
+        if has_driver() {
+            assert_eq!(opened.unwrap().class, DeviceClass::Cuda);
+        } else {
+            let message = opened.unwrap_err().to_string();
+            assert!(
+                message.contains("libcuda.so.1 could not be loaded"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn auto_falls_back_to_the_cpu_and_says_why() {
+        let opened = open(DeviceRequest::Auto).unwrap();
+        assert_eq!(opened.why_not_cuda.is_none(), has_driver());
+    }
+}

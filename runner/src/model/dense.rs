@@ -1,0 +1,108 @@
+//! The dense model: every block in its full shape, read from a checkpoint.
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Attention, Block, ConfigError, KeyValueMap, Mlp, Model, ModelConfig, RmsNorm};
+use crate::weights::{Checkpoint, WeightsError};
+
+/// Why a dense model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The architecture is not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights are not whole or do not fit the configuration.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// A dense model and its configuration. Candidates are cut out of it.
+#[derive(Debug)]
+pub struct DenseModel {
+    /// The architecture.
+    pub config: ModelConfig,
+    /// The weights.
+    pub model: Model,
+}
+
+impl DenseModel {
+    /// Loads a checkpoint folder (`config.json` and safetensors), weights as `kind` on `device`.
+    pub fn open(folder: &Path, kind: Kind, device: Device) -> Result<Self, ModelError> {
+        let config = ModelConfig::open(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        Ok(Self::load(config, &checkpoint, kind, device)?)
+    }
+
+    /// Loads the weights that `config` names.
+    pub fn load(
+        config: ModelConfig,
+        checkpoint: &Checkpoint,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, WeightsError> {
+        let read = |name: &str, shape: &[i64]| checkpoint.weight(name, shape, kind, device);
+        let (vocabulary, hidden) = (config.vocabulary, config.hidden_size);
+        let blocks = (0..config.blocks)
+            .map(|index| load_block(&config, index, &read))
+            .collect::<Result<_, _>>()?;
+        let lm_head_VD = match config.tied_embeddings {
+            true => None,
+            false => Some(read("lm_head.weight", &[vocabulary, hidden])?),
+        };
+        let model = Model {
+            embeddings_VD: read("model.embed_tokens.weight", &[vocabulary, hidden])?,
+            blocks,
+            norm: RmsNorm {
+                weight_D: read("model.norm.weight", &[hidden])?,
+                epsilon: config.norm_epsilon,
+            },
+            lm_head_VD,
+            rope: config.rope,
+            compute: kind,
+        };
+        Ok(Self { config, model })
+    }
+
+    /// A frozen copy of the output matrix [V, D] in its own memory: the teacher's, which stays as
+    /// it is while a tied candidate trains its own.
+    pub fn frozen_output(&self) -> Tensor {
+        self.model.output_VD().detach().copy()
+    }
+}
+
+/// Reads a weight by name and shape.
+type Read<'a> = dyn Fn(&str, &[i64]) -> Result<Tensor, WeightsError> + 'a;
+
+fn load_block(config: &ModelConfig, index: usize, read: &Read<'_>) -> Result<Block, WeightsError> {
+    let (hidden, columns) = (config.hidden_size, config.intermediate_size);
+    let queries = config.query_heads * config.head_dim;
+    let keys = config.key_value_heads * config.head_dim;
+    let read =
+        |name: &str, shape: &[i64]| read(&format!("model.layers.{index}.{name}.weight"), shape);
+    let norm = |name: &str| {
+        let weight_D = read(name, &[hidden])?;
+        Ok::<_, WeightsError>(RmsNorm {
+            weight_D,
+            epsilon: config.norm_epsilon,
+        })
+    };
+    let attention = Attention {
+        q_QD: read("self_attn.q_proj", &[queries, hidden])?,
+        k_KD: read("self_attn.k_proj", &[keys, hidden])?,
+        v_KD: read("self_attn.v_proj", &[keys, hidden])?,
+        o_DQ: read("self_attn.o_proj", &[hidden, queries])?,
+        key_value_map: KeyValueMap::Grouped,
+        head_dim: config.head_dim,
+    };
+    let mlp = Mlp {
+        gate_CD: read("mlp.gate_proj", &[columns, hidden])?,
+        up_CD: read("mlp.up_proj", &[columns, hidden])?,
+        down_DC: read("mlp.down_proj", &[hidden, columns])?,
+    };
+    Ok(Block {
+        attention: Some((norm("input_layernorm")?, attention)),
+        mlp: Some((norm("post_attention_layernorm")?, mlp)),
+    })
+}

@@ -1,0 +1,45 @@
+//! Rotary position embedding in the order of Hugging Face checkpoints (halves, not pairs).
+
+use tch::{Device, Kind, Tensor};
+
+/// The frequencies of the rotation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the geometric series of wavelengths.
+    pub theta: f64,
+    /// Head size; even.
+    pub head_dim: i64,
+}
+
+/// Cosines and sines [T, E] of positions 0..T.
+#[derive(Debug)]
+pub struct Rotation {
+    cosine_TE: Tensor,
+    sine_TE: Tensor,
+}
+
+impl Rope {
+    /// The rotation of positions `0..tokens`. Angles are float32, as transformers computes them.
+    pub fn rotation(&self, tokens: i64, compute: Kind, device: Device) -> Rotation {
+        let options = (Kind::Float, device);
+        let exponents = Tensor::arange_start_step(0, self.head_dim, 2, (Kind::Int64, device))
+            .to_kind(Kind::Float)
+            / self.head_dim as f64;
+        let frequencies = Tensor::pow_scalar(self.theta, &exponents).reciprocal();
+        let angles = Tensor::arange(tokens, options).outer(&frequencies);
+        let angles_TE = Tensor::cat(&[&angles, &angles], -1);
+        Rotation {
+            cosine_TE: angles_TE.cos().to_kind(compute),
+            sine_TE: angles_TE.sin().to_kind(compute),
+        }
+    }
+}
+
+impl Rotation {
+    /// Rotates queries or keys [B, heads, T, E].
+    pub fn apply(&self, x: &Tensor) -> Tensor {
+        let halves = x.chunk(2, -1);
+        let turned = Tensor::cat(&[&halves[1].neg(), &halves[0]], -1);
+        x * &self.cosine_TE + turned * &self.sine_TE
+    }
+}

@@ -1,0 +1,195 @@
+//! Assembles a candidate: a physically smaller model from a genome, the database and the dense model.
+
+use darwinlm_search::{AttentionUnit, Genome, GenomeError, Level, Module, ModuleKind, Shape};
+use tch::Tensor;
+
+use crate::database::{Database, DatabaseError, StoredLevel};
+use crate::model::{Attention, Block, DenseModel, KeyValueMap, Mlp, Model, RmsNorm};
+use crate::prune::unit_columns;
+
+/// Why a candidate could not be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum StitchError {
+    /// The genome is one of another model.
+    #[error(transparent)]
+    Genome(#[from] GenomeError),
+    /// The database was built from another model.
+    #[error(
+        "the level database is of a model with sizes {database:?}; the dense model has {dense:?}"
+    )]
+    Shape {
+        /// Sizes in the manifest.
+        database: Box<Shape>,
+        /// Sizes of the dense model.
+        dense: Box<Shape>,
+    },
+    /// A level could not be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// libtorch refused, for want of memory for instance.
+    #[error("libtorch failed while assembling a candidate")]
+    Torch(#[from] tch::TchError),
+}
+
+/// Neighbouring columns of the owner matrix that make one unit.
+pub fn columns_per_unit(shape: &Shape, kind: ModuleKind) -> u32 {
+    match (kind, shape.attention_unit) {
+        (ModuleKind::Mlp, _) => 1,
+        (ModuleKind::Attention, AttentionUnit::QueryHead) => shape.head_dim,
+        (ModuleKind::Attention, AttentionUnit::KeyValueGroup) => {
+            shape.head_dim * (shape.query_heads / shape.key_value_heads)
+        }
+    }
+}
+
+/// The candidate of a genome: level 0 shares the dense weights, the last level is no module at all.
+pub fn stitch(
+    dense: &DenseModel,
+    database: &Database,
+    genome: &Genome,
+) -> Result<Model, StitchError> {
+    let manifest = database.manifest();
+    let own = dense.config.shape(manifest.shape.attention_unit);
+    if own != manifest.shape {
+        let database = Box::new(manifest.shape.clone());
+        return Err(StitchError::Shape {
+            database,
+            dense: Box::new(own),
+        });
+    }
+    genome.fit(own.blocks, manifest.ladders.deepest())?;
+    let blocks = (0..own.blocks).zip(&dense.model.blocks);
+    let blocks = blocks.map(|(block, dense_block)| {
+        let module = |kind| Module { block, kind };
+        let cut = |kind| Cut::read(database, module(kind), genome.level(module(kind)));
+        let attention = match (cut(ModuleKind::Attention)?, &dense_block.attention) {
+            (Cut::Removed, _) | (_, None) => None,
+            (Cut::Dense, Some((norm, whole))) => Some((norm.view(), whole.view())),
+            (Cut::Pruned(level), Some((norm, whole))) => {
+                Some((norm.view(), cut_attention(whole, &level, &own)?))
+            }
+        };
+        let mlp = match (cut(ModuleKind::Mlp)?, &dense_block.mlp) {
+            (Cut::Removed, _) | (_, None) => None,
+            (Cut::Dense, Some((norm, whole))) => Some((norm.view(), whole.view())),
+            (Cut::Pruned(level), Some((norm, whole))) => {
+                Some((norm.view(), cut_mlp(whole, &level)?))
+            }
+        };
+        Ok(Block { attention, mlp })
+    });
+    Ok(Model {
+        embeddings_VD: dense.model.embeddings_VD.shallow_clone(),
+        blocks: blocks.collect::<Result<_, StitchError>>()?,
+        norm: dense.model.norm.view(),
+        lm_head_VD: dense.model.lm_head_VD.as_ref().map(Tensor::shallow_clone),
+        rope: dense.model.rope,
+        compute: dense.model.compute,
+    })
+}
+
+enum Cut {
+    Dense,
+    Pruned(StoredLevel),
+    Removed,
+}
+
+impl Cut {
+    fn read(database: &Database, module: Module, level: Level) -> Result<Self, StitchError> {
+        let deepest = database.manifest().ladder(module).deepest();
+        Ok(match level {
+            Level::DENSE => Self::Dense,
+            level if level == deepest => Self::Removed,
+            level => Self::Pruned(database.level(module, level)?),
+        })
+    }
+}
+
+fn cut_attention(
+    whole: &Attention,
+    level: &StoredLevel,
+    shape: &Shape,
+) -> Result<Attention, StitchError> {
+    let groups = shape.query_heads / shape.key_value_heads;
+    let width = columns_per_unit(shape, ModuleKind::Attention);
+    let q_QD = rows(&whole.q_QD, &unit_columns(&level.kept, width))?;
+    let keys_are_whole = shape.attention_unit == AttentionUnit::QueryHead && groups > 1;
+    let (k_KD, v_KD, key_value_map) = if keys_are_whole {
+        let read = level
+            .kept
+            .iter()
+            .map(|&head| i64::from(head / groups))
+            .collect();
+        let map = KeyValueMap::of(read, i64::from(shape.key_value_heads));
+        (whole.k_KD.shallow_clone(), whole.v_KD.shallow_clone(), map)
+    } else {
+        // a unit is a key-value head with all its query heads: what stays is grouped as before
+        let kept = unit_columns(&level.kept, shape.head_dim);
+        (
+            rows(&whole.k_KD, &kept)?,
+            rows(&whole.v_KD, &kept)?,
+            KeyValueMap::Grouped,
+        )
+    };
+    let o_DQ = like(&level.weight_RS, &whole.o_DQ)?;
+    Ok(Attention {
+        q_QD,
+        k_KD,
+        v_KD,
+        o_DQ,
+        key_value_map,
+        head_dim: whole.head_dim,
+    })
+}
+
+fn cut_mlp(whole: &Mlp, level: &StoredLevel) -> Result<Mlp, StitchError> {
+    let kept = unit_columns(&level.kept, 1);
+    Ok(Mlp {
+        gate_CD: rows(&whole.gate_CD, &kept)?,
+        up_CD: rows(&whole.up_CD, &kept)?,
+        down_DC: like(&level.weight_RS, &whole.down_DC)?,
+    })
+}
+
+fn rows(weight: &Tensor, kept: &[i64]) -> Result<Tensor, StitchError> {
+    let index = Tensor::f_from_slice(kept)?.f_to_device(weight.device())?;
+    Ok(weight.f_index_select(0, &index)?)
+}
+
+fn like(stored: &Tensor, dense: &Tensor) -> Result<Tensor, StitchError> {
+    Ok(stored
+        .f_to_device(dense.device())?
+        .f_to_kind(dense.kind())?)
+}
+
+impl RmsNorm {
+    fn view(&self) -> Self {
+        Self {
+            weight_D: self.weight_D.shallow_clone(),
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+impl Mlp {
+    fn view(&self) -> Self {
+        Self {
+            gate_CD: self.gate_CD.shallow_clone(),
+            up_CD: self.up_CD.shallow_clone(),
+            down_DC: self.down_DC.shallow_clone(),
+        }
+    }
+}
+
+impl Attention {
+    fn view(&self) -> Self {
+        Self {
+            q_QD: self.q_QD.shallow_clone(),
+            k_KD: self.k_KD.shallow_clone(),
+            v_KD: self.v_KD.shallow_clone(),
+            o_DQ: self.o_DQ.shallow_clone(),
+            key_value_map: self.key_value_map.clone(),
+            head_dim: self.head_dim,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Cross-entropy and its gradients without a [tokens, vocabulary] tensor.
+
+use tch::{Kind, Tensor};
+
+use super::TrainError;
+
+/// The sum of cross-entropies over positions, and its gradients times `scale`.
+///
+/// `hidden_ND` are final hidden states, `output_VD` the output matrix, `target_N` the next tokens.
+/// Returns (sum in nats, gradient of the hidden states [N, D]) and adds the output matrix' gradient
+/// to `output_gradient_VD` (float32). The gradient of cross-entropy is softmax − one-hot, so each
+/// chunk of `chunk` positions is done with before the next begins.
+pub fn head_gradients(
+    hidden_ND: &Tensor,
+    output_VD: &Tensor,
+    target_N: &Tensor,
+    scale: f64,
+    chunk: i64,
+    output_gradient_VD: &mut Tensor,
+) -> Result<(f64, Tensor), TrainError> {
+    let compute = hidden_ND.kind();
+    let output_VD = output_VD.detach().f_to_kind(compute)?;
+    let hidden_ND = hidden_ND.detach();
+    let positions = hidden_ND.size()[0];
+    let mut sum = 0.0;
+    let mut gradients = Vec::new();
+    for start in (0..positions).step_by(chunk.max(1) as usize) {
+        let length = chunk.max(1).min(positions - start);
+        let hidden_nD = hidden_ND.f_narrow(0, start, length)?;
+        let target_n1 = target_N.f_narrow(0, start, length)?.f_unsqueeze(1)?;
+        let logits_nV = hidden_nD.f_linear(&output_VD, None::<&Tensor>)?;
+        let log_q_nV = logits_nV.f_log_softmax(-1, Kind::Float)?;
+        sum -= log_q_nV
+            .f_gather(1, &target_n1, false)?
+            .f_sum(Kind::Double)?
+            .double_value(&[]);
+        let mut slope_nV = log_q_nV.f_exp()?;
+        let minus_one = target_n1.f_ones_like()?.f_to_kind(Kind::Float)?.f_neg()?;
+        let _ = slope_nV
+            .f_scatter_add_(1, &target_n1, &minus_one)?
+            .f_mul_scalar_(scale)?;
+        let slope_nV = slope_nV.f_to_kind(compute)?;
+        gradients.push(slope_nV.f_matmul(&output_VD)?);
+        let update_VD = slope_nV.f_transpose(0, 1)?;
+        if compute == Kind::Float {
+            let _ = output_gradient_VD.f_addmm_(&update_VD, &hidden_nD)?;
+        } else {
+            let update_VD = update_VD.f_matmul(&hidden_nD)?.f_to_kind(Kind::Float)?;
+            let _ = output_gradient_VD.f_add_(&update_VD)?;
+        }
+    }
+    Ok((sum, Tensor::f_cat(&gradients, 0)?))
+}

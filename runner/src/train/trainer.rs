@@ -1,0 +1,144 @@
+//! The training loop over one minibatch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use darwinlm_search::{Minibatch, Piece};
+use tch::{Kind, Tensor};
+
+use super::{AdamW, AdamWSettings, TrainError, head_gradients};
+use crate::fitness::batches;
+use crate::model::Model;
+use crate::tokens::Sequences;
+
+/// How a candidate is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainSettings {
+    /// The optimizer.
+    pub adamw: AdamWSettings,
+    /// Sequences of one optimizer step.
+    pub batch_sequences: u32,
+    /// Sequences per forward pass; a step sums the gradients of several.
+    pub micro_batch_sequences: u32,
+    /// Positions whose logits exist at one time.
+    pub logit_chunk_tokens: u32,
+}
+
+/// What training on a minibatch came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trained {
+    /// Every step was taken; the mean loss of the last one in nats per token, if there was one.
+    Finished {
+        /// Cross-entropy of the last step before it was taken.
+        last_loss: Option<f64>,
+    },
+    /// The loss of a step was infinite or no number; the weights are of no use any more.
+    NonFinite,
+}
+
+/// A model whose weights are its own float32 leaves.
+#[derive(Debug)]
+pub struct Trainer {
+    model: Model,
+    settings: TrainSettings,
+}
+
+impl Trainer {
+    /// Copies every weight of `model`, shared or not, into a float32 leaf; a tied matrix is one.
+    pub fn new(model: &Model, settings: TrainSettings) -> Self {
+        let leaf = |weight: &Tensor| {
+            let own = weight.detach().totype(Kind::Float).copy();
+            own.set_requires_grad(true)
+        };
+        Self {
+            model: model.map_weights(|_, weight| leaf(weight)),
+            settings,
+        }
+    }
+
+    /// The model as trained so far.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Trains on one minibatch with a fresh optimizer, so that training on several in turn can be
+    /// taken up again from the weights alone. `progress` hears of tokens.
+    pub fn train(
+        &mut self,
+        pool: &Sequences,
+        minibatch: &Minibatch,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Trained, TrainError> {
+        let weights = self
+            .model
+            .weights()
+            .into_iter()
+            .map(|(_, w)| w.shallow_clone())
+            .collect();
+        let mut optimizer = AdamW::new(weights, self.settings.adamw)?;
+        let pieces = minibatch.pieces(pool.length());
+        let mut last_loss = None;
+        for batch in pieces.chunks(self.settings.batch_sequences.max(1) as usize) {
+            let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
+            let positions = tokens - batch.len() as u64;
+            let mut sum = 0.0;
+            for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(TrainError::Cancelled);
+                }
+                sum += self.accumulate(pool, micro_batch, positions)?;
+            }
+            let loss = sum / positions as f64;
+            if !loss.is_finite() {
+                return Ok(Trained::NonFinite);
+            }
+            optimizer.step()?;
+            last_loss = Some(loss);
+            progress(tokens);
+        }
+        Ok(Trained::Finished { last_loss })
+    }
+
+    /// Adds the gradients of some pieces and returns the sum of their losses.
+    fn accumulate(
+        &mut self,
+        pool: &Sequences,
+        pieces: &[Piece],
+        positions: u64,
+    ) -> Result<f64, TrainError> {
+        let tokens = pieces[0].tokens;
+        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
+        let ids_BT = pool.batch(&sequences, tokens, self.model.device());
+        let predicting = i64::from(tokens) - 1;
+        // the last token predicts nothing and, attention being causal, nothing looks at it
+        let hidden_BTD = self
+            .model
+            .hidden_states(&ids_BT.f_narrow(1, 0, predicting)?);
+        let hidden_ND = hidden_BTD.f_flatten(0, 1)?;
+        let target_N = ids_BT.f_narrow(1, 1, predicting)?.f_flatten(0, 1)?;
+        let output_VD = self.model.output_VD();
+        let mut output_gradient_VD = output_VD.detach().f_zeros_like()?;
+        let scale = 1.0 / positions as f64;
+        let chunk = i64::from(self.settings.logit_chunk_tokens);
+        let (sum, slope_ND) = tch::no_grad(|| {
+            let gradient = &mut output_gradient_VD;
+            head_gradients(&hidden_ND, output_VD, &target_N, scale, chunk, gradient)
+        })?;
+        // libtorch's backward starts at a number: this one has the wanted gradient
+        hidden_ND
+            .f_mul(&slope_ND)?
+            .f_sum(Kind::Float)?
+            .f_backward()?;
+        let mut gradient = output_VD.grad();
+        if gradient.defined() {
+            let _ = tch::no_grad(|| gradient.f_add_(&output_gradient_VD))?;
+        } else {
+            // an untied matrix takes part in no graph here: let autograd put the gradient in place
+            output_VD
+                .f_mul(&output_gradient_VD)?
+                .f_sum(Kind::Float)?
+                .f_backward()?;
+        }
+        Ok(sum)
+    }
+}
