@@ -6,7 +6,8 @@ use crate::digest::Digest;
 use crate::fitness::Outcome;
 use crate::genome::Genome;
 use crate::problem::Problem;
-use crate::search::Survivor;
+use crate::round::Round;
+use crate::survivor::Survivor;
 use crate::trial::TrialId;
 
 /// One entry of the ledger. Entry `n` is generation `n`; entry 0 is the problem.
@@ -91,9 +92,46 @@ pub enum EntryError {
 impl Genesis {
     /// The version that this code writes and replays.
     pub const VERSION: u32 = 1;
+
+    /// Entry 0 of a problem's ledger.
+    pub(crate) fn entry(problem: &Problem) -> Entry {
+        let problem = problem.clone();
+        Entry::Genesis(Box::new(Genesis {
+            version: Genesis::VERSION,
+            problem,
+        }))
+    }
 }
 
 impl GenerationEntry {
+    /// The entry of a round whose every trial has an outcome.
+    pub(crate) fn entry(previous: Digest, round: &Round, survivor: Survivor) -> Entry {
+        let Round {
+            generation,
+            parent,
+            offspring,
+            steps,
+        } = round;
+        let steps = steps.iter().map(|step| {
+            let trial = |(&slot, outcome): (&u32, &Option<Outcome>)| {
+                let outcome = outcome.expect("a finished generation has all outcomes");
+                TrialEntry { slot, outcome }
+            };
+            StepEntry {
+                minibatches: step.minibatches.digest(),
+                trials: step.outcomes.iter().map(trial).collect(),
+            }
+        });
+        Entry::Generation(Box::new(GenerationEntry {
+            previous,
+            generation: *generation,
+            parent: parent.clone(),
+            offspring: offspring.clone(),
+            steps: steps.collect(),
+            survivor,
+        }))
+    }
+
     /// Every trial with its candidate, by step and slot.
     pub fn trials(&self) -> impl Iterator<Item = (TrialId, &Genome, Outcome)> {
         (0..).zip(&self.steps).flat_map(move |(step, of_step)| {

@@ -11,6 +11,7 @@ use crate::ladder::Ladders;
 use crate::minibatch::{Pool, PoolError};
 use crate::module::ModuleKind;
 use crate::mutation::Space;
+use crate::optimizer::Optimizer;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::shape::{Shape, ShapeError};
 use crate::start::{self, StartError};
@@ -55,50 +56,6 @@ pub struct Problem {
     pub fitness_pool: Pool,
     /// What the search reads, by content.
     pub pins: Pins,
-}
-
-/// How candidates are trained: AdamW on the cross-entropy of the next token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Optimizer {
-    /// A positive decimal number as text, such as `1e-5`.
-    pub learning_rate: String,
-    /// A decimal number from 0 as text, such as `0.01`.
-    pub weight_decay: String,
-    /// Sequences of one optimizer step.
-    pub batch_sequences: u32,
-}
-
-impl Optimizer {
-    /// The learning rate as a number.
-    pub fn learning_rate(&self) -> Result<f64, ProblemError> {
-        let rate = decimal("learningRate", &self.learning_rate)?;
-        if rate > 0.0 {
-            Ok(rate)
-        } else {
-            Err(not_decimal("learningRate", &self.learning_rate))
-        }
-    }
-
-    /// The weight decay as a number.
-    pub fn weight_decay(&self) -> Result<f64, ProblemError> {
-        decimal("weightDecay", &self.weight_decay)
-    }
-}
-
-fn decimal(field: &'static str, found: &str) -> Result<f64, ProblemError> {
-    let number = found
-        .parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite() && *value >= 0.0);
-    number.ok_or_else(|| not_decimal(field, found))
-}
-
-fn not_decimal(field: &'static str, found: &str) -> ProblemError {
-    ProblemError::Decimal {
-        field,
-        found: found.to_owned(),
-    }
 }
 
 /// Digests of what the search reads; opaque here, but another digest is another search.

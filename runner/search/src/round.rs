@@ -65,13 +65,13 @@ impl Minibatches {
         let first = if problem.continue_training { 0 } else { step };
         let mut before = 0;
         let mut training = Vec::new();
-        for at in first..=step {
-            let tokens = steps[at].training_tokens - before;
+        for (at, of_step) in steps.iter().enumerate().take(step + 1).skip(first) {
+            let tokens = of_step.training_tokens - before;
             if tokens > 0 {
                 let mut stream = stream(at, Purpose::Training);
                 training.push(problem.training_pool.draw(tokens, &mut stream));
             }
-            before = steps[at].training_tokens;
+            before = of_step.training_tokens;
         }
         let mut stream = stream(step, Purpose::Fitness);
         let fitness = problem

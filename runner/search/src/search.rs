@@ -1,33 +1,22 @@
 //! The search as a state that is asked for trials and told their outcomes.
 
+mod error;
+mod stored;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::error::SearchError;
+use self::stored::Stored;
 use crate::digest::Digest;
-use crate::fitness::{Fitness, Outcome};
+use crate::fitness::Outcome;
 use crate::genome::Genome;
-use crate::ledger::{Entry, GenerationEntry, Genesis, StepEntry, TrialEntry};
+use crate::ledger::{Entry, GenerationEntry, Genesis};
 use crate::mutation::Space;
-use crate::problem::{Problem, ProblemError};
-use crate::replay::{self, ReplayError};
+use crate::problem::Problem;
+use crate::replay;
 use crate::round::{Advance, Round, TooFewFinite};
+use crate::survivor::Survivor;
 use crate::trial::{Trial, TrialId};
-
-/// The incumbent: the best candidate of the last finished generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Survivor {
-    /// Its levels.
-    pub genome: Genome,
-    /// Its fitness in the last step of the last finished generation; the start has none. Every
-    /// generation has its own fitness tokens: this number is not comparable between generations.
-    pub fitness: Option<Fitness>,
-    /// Its cost, in the unit of the problem's costs.
-    pub cost: u64,
-    /// Its parameters.
-    pub parameters: u64,
-    /// The generation in which it was an offspring; 0 for the start.
-    pub born_in_generation: u32,
-}
 
 /// A search between two outcomes.
 ///
@@ -36,7 +25,7 @@ pub struct Survivor {
 /// when read; only the digest and the survivor are taken at their word, which the ledger does not
 /// need ([`Search::resume`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "State", into = "State")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Search {
     problem: Problem,
     space: Space,
@@ -49,16 +38,6 @@ pub struct Search {
 enum Progress {
     Open(Round),
     Finished,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct State {
-    problem: Problem,
-    generation: u32,
-    digest: Digest,
-    survivor: Survivor,
-    outcomes: Vec<(TrialId, Outcome)>,
 }
 
 /// What a search did with an outcome.
@@ -74,62 +53,12 @@ pub enum Told {
     GenerationComplete(Entry),
 }
 
-/// Why a search cannot go on, or does not accept an outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum SearchError {
-    /// The problem cannot be searched.
-    #[error("the search's problem is not valid")]
-    Problem(#[from] ProblemError),
-    /// The ledger is not this search's.
-    #[error("the ledger does not replay")]
-    Ledger(#[from] ReplayError),
-    /// The trial is of a generation that is over, or not begun.
-    #[error("{id} is told while generation {open:?} is open; it is no open trial")]
-    OtherGeneration {
-        /// The trial.
-        id: TrialId,
-        /// The open generation; none once the search is finished.
-        open: Option<u32>,
-    },
-    /// The open generation has no such trial, or not yet.
-    #[error("{id} is no trial of its generation so far")]
-    UnknownTrial {
-        /// The trial.
-        id: TrialId,
-    },
-    /// The trial has another outcome already.
-    #[error("{id} is told as {told}, but was told before as {known}")]
-    OtherOutcome {
-        /// The trial.
-        id: TrialId,
-        /// The outcome known.
-        known: Outcome,
-        /// The outcome told now.
-        told: Outcome,
-    },
-    /// Too many candidates of a step failed.
-    #[error(
-        "generation {generation}, selection step {step} (from 0): {found} candidates have a finite \
-         fitness and {needed} must survive"
-    )]
-    TooFewFinite {
-        /// The generation.
-        generation: u32,
-        /// The selection step.
-        step: u32,
-        /// Candidates with a fitness.
-        found: usize,
-        /// Survivors of the step.
-        needed: usize,
-    },
-}
-
 impl Search {
     /// A search before its first generation.
     pub fn new(problem: Problem) -> Result<Search, SearchError> {
         problem.validate()?;
-        let digest = genesis(&problem).digest();
-        let survivor = survivor_of(&problem, problem.start.clone(), None, 0);
+        let digest = Genesis::entry(&problem).digest();
+        let survivor = Survivor::of(&problem, problem.start.clone(), None, 0);
         Ok(Search::at(problem, 0, digest, survivor))
     }
 
@@ -234,15 +163,15 @@ impl Search {
         } else {
             generation
         };
-        let survivor = survivor_of(&self.problem, genome, outcome.fitness(), born);
-        let entry = entry(self.digest, round, survivor.clone());
+        let survivor = Survivor::of(&self.problem, genome, outcome.fitness(), born);
+        let entry = GenerationEntry::entry(self.digest, round, survivor.clone());
         *self = Search::at(self.problem.clone(), generation, entry.digest(), survivor);
         entry
     }
 
     /// Entry 0 of this search's ledger.
     pub fn genesis(&self) -> Entry {
-        genesis(&self.problem)
+        Genesis::entry(&self.problem)
     }
 
     /// What is searched.
@@ -299,107 +228,5 @@ impl Search {
             Progress::Open(round) => Some(round),
             Progress::Finished => None,
         }
-    }
-}
-
-fn genesis(problem: &Problem) -> Entry {
-    Entry::Genesis(Box::new(Genesis {
-        version: Genesis::VERSION,
-        problem: problem.clone(),
-    }))
-}
-
-fn survivor_of(
-    problem: &Problem,
-    genome: Genome,
-    fitness: Option<Fitness>,
-    born_in_generation: u32,
-) -> Survivor {
-    let (cost, parameters) = (
-        problem.costs.of_genome(&genome),
-        problem.parameters(&genome),
-    );
-    Survivor {
-        genome,
-        fitness,
-        cost,
-        parameters,
-        born_in_generation,
-    }
-}
-
-fn entry(previous: Digest, round: &Round, survivor: Survivor) -> Entry {
-    let Round {
-        generation,
-        parent,
-        offspring,
-        steps,
-    } = round;
-    let steps = steps.iter().map(|step| {
-        let trial = |(&slot, outcome): (&u32, &Option<Outcome>)| {
-            let outcome = outcome.expect("a finished generation has all outcomes");
-            TrialEntry { slot, outcome }
-        };
-        StepEntry {
-            minibatches: step.minibatches.digest(),
-            trials: step.outcomes.iter().map(trial).collect(),
-        }
-    });
-    Entry::Generation(Box::new(GenerationEntry {
-        previous,
-        generation: *generation,
-        parent: parent.clone(),
-        offspring: offspring.clone(),
-        steps: steps.collect(),
-        survivor,
-    }))
-}
-
-impl From<Search> for State {
-    fn from(search: Search) -> State {
-        let generation = search.generation();
-        let outcomes = search
-            .round()
-            .map(|round| round.outcomes().collect())
-            .unwrap_or_default();
-        let Search {
-            problem,
-            digest,
-            survivor,
-            space: _,
-            progress: _,
-        } = search;
-        State {
-            problem,
-            generation,
-            digest,
-            survivor,
-            outcomes,
-        }
-    }
-}
-
-impl TryFrom<State> for Search {
-    type Error = SearchError;
-
-    fn try_from(state: State) -> Result<Search, SearchError> {
-        let State {
-            problem,
-            generation,
-            digest,
-            survivor,
-            outcomes,
-        } = state;
-        problem.validate()?;
-        let deepest = problem.ladders.deepest();
-        survivor
-            .genome
-            .fit(problem.shape.blocks, deepest)
-            .map_err(ProblemError::Genome)?;
-        let mut search = Search::at(problem, generation, digest, survivor);
-        for (id, outcome) in outcomes {
-            search.tell(id, outcome)?;
-        }
-        Ok(search)
     }
 }
