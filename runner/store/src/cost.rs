@@ -24,8 +24,8 @@ pub struct TrialCost {
     pub worker: String,
     /// On what.
     pub device: DeviceClass,
-    /// Device seconds.
-    pub seconds: f64,
+    /// Device time.
+    pub milliseconds: u64,
     /// Which attempt it was, from 1.
     pub attempt: u32,
     /// Tokens trained on.
@@ -37,27 +37,20 @@ pub struct TrialCost {
 impl GenerationCost {
     /// Adds the result of a trial.
     pub fn add(&mut self, result: &TrialResult) {
-        let TrialResult {
-            trial,
-            follows: _,
-            outcome: _,
-            token: _,
-            ..
-        } = result;
         let cost = TrialCost {
             worker: result.worker.clone(),
             device: result.device,
-            seconds: result.seconds,
+            milliseconds: result.milliseconds,
             attempt: result.attempt,
             tokens_trained: result.tokens_trained,
             tokens_scored: result.tokens_scored,
         };
-        self.trials.insert(*trial, cost);
+        self.trials.insert(result.trial, cost);
     }
 
-    /// Device seconds of all trials.
-    pub fn seconds(&self) -> f64 {
-        self.trials.values().map(|cost| cost.seconds).sum()
+    /// Device time of all trials.
+    pub fn milliseconds(&self) -> u64 {
+        self.trials.values().map(|cost| cost.milliseconds).sum()
     }
 
     /// Attempts beyond each trial's first.

@@ -41,23 +41,28 @@ pub enum LedgerError {
         source: Box<ReplayError>,
     },
     /// Two workers closed one generation with different entries.
-    #[error(
-        "failed to write the ledger entry {key} in the store {url}: it holds {stored}, this worker \
-         computed {ours} from the same results and left it as {kept}; the workers do not run the \
-         same program, or one of their machines errs"
-    )]
-    Conflict {
-        /// The entry's key.
-        key: String,
-        /// The store.
-        url: String,
-        /// The digest of the entry that lies there.
-        stored: Digest,
-        /// The digest of this worker's.
-        ours: Digest,
-        /// The key this worker's entry was left under.
-        kept: String,
-    },
+    #[error(transparent)]
+    Conflict(#[from] Box<EntryConflict>),
+}
+
+/// Two different entries of one generation.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "failed to write the ledger entry {key} in the store {url}: it holds {stored}, this worker \
+     computed {ours} from the same results and left it as {kept}; the workers do not run the same \
+     program, or one of their machines errs"
+)]
+pub struct EntryConflict {
+    /// The entry's key.
+    pub key: String,
+    /// The store.
+    pub url: String,
+    /// The digest of the entry that lies there.
+    pub stored: Digest,
+    /// The digest of this worker's.
+    pub ours: Digest,
+    /// The key this worker's entry was left under.
+    pub kept: String,
 }
 
 impl LedgerError {
@@ -67,7 +72,7 @@ impl LedgerError {
             Self::Store(error) => error.kind(),
             Self::Entry { .. } => "LedgerEntry",
             Self::Replay { .. } => "LedgerReplay",
-            Self::Conflict { .. } => "LedgerConflict",
+            Self::Conflict(_) => "LedgerConflict",
         }
     }
 
@@ -75,7 +80,7 @@ impl LedgerError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Store(error) => error.exit_code(),
-            Self::Entry { .. } | Self::Replay { .. } | Self::Conflict { .. } => ExitCode::BadData,
+            Self::Entry { .. } | Self::Replay { .. } | Self::Conflict(_) => ExitCode::BadData,
         }
     }
 }
@@ -180,13 +185,14 @@ impl Ledger {
         self.store.settle(&kept, bytes).await?;
         let url = self.store.url().to_owned();
         let (stored, ours) = (stored.digest(), entry.digest());
-        Err(LedgerError::Conflict {
+        Err(Box::new(EntryConflict {
             key,
             url,
             stored,
             ours,
             kept,
         })
+        .into())
     }
 
     /// Keeps what a generation cost; written before its entry, so that every entry has one.

@@ -23,7 +23,7 @@ pub use cost::{GenerationCost, TrialCost};
 pub use digest::{FileDigest, digest_bytes, digest_file};
 pub use error::{Operation, StoreError};
 pub use folder::{FileEntry, Files, Folder, FolderWriter, Manifest, open_folder};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{EntryConflict, Ledger, LedgerError};
 pub use probe::probe;
 pub use report::{History, SURVIVORS_REPORTED};
 pub use results::{Results, TrialResult};

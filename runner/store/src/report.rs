@@ -19,7 +19,7 @@ pub struct History {
     /// Distinct survivors with their latest fitness, the start first.
     lineage: Vec<Survivor>,
     trials: TrialCounts,
-    seconds: f64,
+    milliseconds: u64,
     validations: BTreeMap<u32, ValidationRecord>,
 }
 
@@ -32,7 +32,7 @@ impl History {
             digest: genesis.digest(),
             lineage: vec![start.clone()],
             trials: TrialCounts::default(),
-            seconds: 0.0,
+            milliseconds: 0,
             validations: BTreeMap::new(),
         }
     }
@@ -65,7 +65,7 @@ impl History {
             }
         }
         self.trials.repeated += cost.repeated();
-        self.seconds += cost.seconds();
+        self.milliseconds += cost.milliseconds();
         let born = |survivor: &Survivor| survivor.born_in_generation;
         // Only an offspring can replace the parent, so a birth names a survivor.
         self.lineage
@@ -93,9 +93,9 @@ impl History {
             .collect()
     }
 
-    /// Device seconds of all results in the ledger.
-    pub fn seconds(&self) -> f64 {
-        self.seconds
+    /// Device time of all results in the ledger.
+    pub fn milliseconds(&self) -> u64 {
+        self.milliseconds
     }
 
     /// The report: how far the search is, the last ten distinct survivors, the counts.

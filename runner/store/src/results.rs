@@ -26,8 +26,8 @@ pub struct TrialResult {
     pub worker: String,
     /// On what.
     pub device: DeviceClass,
-    /// How long it took on the device.
-    pub seconds: f64,
+    /// How long it took on the device. Whole, so that all workers sum alike.
+    pub milliseconds: u64,
     /// Tokens trained on.
     pub tokens_trained: u64,
     /// Tokens scored on.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use darwinlm_search::{Entry, Problem, Search, Told, Trial, TrialId};
 use darwinlm_task::paths::RunPaths;
+use futures::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -169,15 +170,11 @@ impl<'options> Worker<'options> {
                 WorkEnd::Done
             }));
         }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "budgets are far below 2^53 seconds"
-        )]
         let budget = self
             .options
             .budget_gpu_seconds
-            .map(|seconds| seconds as f64);
-        if budget.is_some_and(|budget| self.history.seconds() >= budget) {
+            .map(|seconds| seconds.saturating_mul(1000));
+        if budget.is_some_and(|budget| self.history.milliseconds() >= budget) {
             return Ok(Some(WorkEnd::BudgetSpent));
         }
         match self.validate_newest().await? {
@@ -214,13 +211,19 @@ impl<'options> Worker<'options> {
             let begin = self.offset % trials.len();
             trials.rotate_left(begin);
         }
+        let follows = self.search.digest();
+        let reads = trials
+            .iter()
+            .map(|trial| self.results.get(trial.id, follows));
         let mut looked = Looked::Idle;
+        for result in try_join_all(reads).await?.into_iter().flatten() {
+            self.tell(&result).await?;
+            looked = Looked::Moved;
+        }
+        if let Looked::Moved = looked {
+            return Ok(looked);
+        }
         for trial in trials {
-            if let Some(result) = self.results.get(trial.id, self.search.digest()).await? {
-                self.tell(&result).await?;
-                looked = Looked::Moved;
-                continue;
-            }
             let subject = trial.id.to_string();
             match self.claims.claim(&subject, EXCEPTIONS_PER_TRIAL).await? {
                 Claimed::Held => {}
@@ -297,7 +300,7 @@ impl<'options> Worker<'options> {
             token: claim.token().to_owned(),
             worker: self.options.worker.clone(),
             device: device_class,
-            seconds,
+            milliseconds: whole_milliseconds(seconds),
             tokens_trained,
             tokens_scored,
         };
@@ -370,6 +373,15 @@ impl<'options> Worker<'options> {
             () = stopped(self.options.stop.clone()) => {}
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates"
+)]
+fn whole_milliseconds(seconds: f64) -> u64 {
+    (seconds * 1000.0).round() as u64
 }
 
 /// Ends when the worker has to stop; never, if nobody can tell it to.

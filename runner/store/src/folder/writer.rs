@@ -69,6 +69,16 @@ impl FolderWriter {
         Ok(file)
     }
 
+    /// Reads a small file that a writer of this folder put, and checks it.
+    ///
+    /// # Errors
+    /// Like [`Store::read_verified`].
+    pub async fn read(&self, file: &FileEntry) -> Result<Bytes, StoreError> {
+        self.store
+            .read_verified(&format!("{}/{}", self.key, file.stored), &file.sha256)
+            .await
+    }
+
     /// Says that a part of the folder is done, for folders that several workers fill, and returns
     /// the part's files: those of whoever was first.
     ///

@@ -1,0 +1,193 @@
+//! Two workers that write the same thing at the same time, or one too late.
+
+use darwinlm_search::{Entry, Outcome, Search, Told};
+use darwinlm_store::{
+    GenerationCost, Guarded, Ledger, LedgerError, Results, Store, TrialResult, WorkEnd, guard_run,
+};
+use darwinlm_task::{DeviceClass, ExitCode};
+
+use crate::setting::{folder, memory, paths, run};
+use crate::table::{Table, outcome, problem, reference};
+
+fn result(search: &Search, slot: usize, value: f64, worker: &str) -> TrialResult {
+    TrialResult {
+        trial: search.ask()[slot].id,
+        follows: search.digest(),
+        outcome: Outcome::of(value),
+        attempt: 1,
+        token: format!("token of {worker}"),
+        worker: worker.to_owned(),
+        device: DeviceClass::Cpu,
+        milliseconds: 1000,
+        tokens_trained: 1,
+        tokens_scored: 1,
+    }
+}
+
+#[tokio::test]
+async fn of_two_results_of_one_trial_the_first_counts_for_both_writers() {
+    let search = Search::new(problem(1)).unwrap();
+    let (_folder, local) = folder();
+    for store in [local, memory()] {
+        for slot in 0..8 {
+            let write = |value, worker| {
+                let results = Results::new(&store, &paths());
+                let result = result(&search, slot, value, worker);
+                tokio::spawn(async move { results.put(&result).await.unwrap() })
+            };
+            let (one, other) = tokio::join!(write(0.25, "a"), write(0.5, "b"));
+            let ((one, one_kept), (other, other_kept)) = (one.unwrap(), other.unwrap());
+            assert_eq!(one, other);
+            assert!(
+                one_kept != other_kept,
+                "both or neither were told that theirs counts"
+            );
+            assert_eq!(one.worker, if one_kept { "a" } else { "b" });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_duplicate_with_another_value_changes_neither_result_nor_ledger() {
+    let (store, problem) = (memory(), problem(3));
+    let search = Search::new(problem.clone()).unwrap();
+    let trial = search.ask().remove(0);
+    let results = Results::new(&store, &paths());
+    let early = result(
+        &search,
+        0,
+        outcome(&trial).fitness().unwrap().get(),
+        "early",
+    );
+    results.put(&early).await.unwrap();
+    let done = run(&store, &problem, "a", Table::new(Default::default()))
+        .await
+        .unwrap();
+    let late = result(&search, 0, 0.987, "late");
+    let (stored, is_kept) = results.put(&late).await.unwrap();
+    assert_eq!((stored, is_kept), (early, false));
+    let again = run(&store, &problem, "b", Table::new(Default::default()))
+        .await
+        .unwrap();
+    assert_eq!(again.report, done.report);
+    assert_eq!(done.report.digest, reference(&problem).digest().to_string());
+}
+
+fn first_entry(change: f64) -> Entry {
+    let mut search = Search::new(problem(1)).unwrap();
+    loop {
+        for trial in search.ask() {
+            let value = outcome(&trial)
+                .fitness()
+                .map_or(0.9, |fitness| fitness.get());
+            if let Told::GenerationComplete(entry) =
+                search.tell(trial.id, Outcome::of(value + change)).unwrap()
+            {
+                return entry;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_written_twice_if_equal_and_fails_loudly_if_not() {
+    let store = memory();
+    let ledger = Ledger::new(&store, &paths());
+    let (entry, other) = (first_entry(0.0), first_entry(1.0));
+    ledger.append(&entry).await.unwrap();
+    ledger.append(&entry).await.unwrap();
+    let error = ledger.append(&other).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.exit_code()),
+        ("LedgerConflict", ExitCode::BadData)
+    );
+    let text = error.to_string();
+    let LedgerError::Conflict(conflict) = error else {
+        panic!("{text}")
+    };
+    for part in [
+        &paths().ledger_entry(1),
+        &entry.digest().to_string(),
+        &other.digest().to_string(),
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    // Both are there to be compared, and the first is still the ledger.
+    assert_eq!(
+        Entry::from_bytes(&store.get(&conflict.kept).await.unwrap()).unwrap(),
+        other
+    );
+    assert_eq!(ledger.entry(1).await.unwrap(), Some(entry));
+}
+
+#[tokio::test]
+async fn workers_of_one_version_close_a_generation_together() {
+    let (_folder, store) = folder();
+    let entry = first_entry(0.0);
+    let close = |_| {
+        let (ledger, entry) = (Ledger::new(&store, &paths()), entry.clone());
+        tokio::spawn(async move {
+            ledger
+                .put_cost(1, &GenerationCost::default())
+                .await
+                .unwrap();
+            ledger.append(&entry).await
+        })
+    };
+    for closed in futures::future::join_all((0..8).map(close)).await {
+        closed.unwrap().unwrap();
+    }
+}
+
+async fn guarded(store: &Store, digest: &str) -> Result<Guarded, darwinlm_store::StoreError> {
+    guard_run(store, &paths(), digest).await
+}
+
+#[tokio::test]
+async fn a_prefix_belongs_to_one_search() {
+    let store = memory();
+    assert_eq!(guarded(&store, "sha256:aa").await.unwrap(), Guarded::New);
+    assert_eq!(
+        guarded(&store, "sha256:aa").await.unwrap(),
+        Guarded::Resumed
+    );
+    let error = guarded(&store, "sha256:bb").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.exit_code()),
+        ("StoreInUse", ExitCode::BadSpec)
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("sha256:aa") && text.contains("sha256:bb"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn another_problem_in_the_same_prefix_is_a_conflict() {
+    let store = memory();
+    let mut other = problem(2);
+    run(&store, &other, "a", Table::new(Default::default()))
+        .await
+        .unwrap();
+    other.seed += 1;
+    let error = run(&store, &other, "b", Table::new(Default::default()))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(&paths().ledger_entry(0)),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_finished_search_is_told_again_without_a_trial() {
+    let (store, problem) = (memory(), problem(2));
+    let first = run(&store, &problem, "a", Table::new(Default::default()))
+        .await
+        .unwrap();
+    let table = Table::new(Default::default());
+    let again = run(&store, &problem, "b", table.clone()).await.unwrap();
+    assert_eq!((again.end, again.report), (WorkEnd::Done, first.report));
+    assert!(table.ran.lock().unwrap().is_empty() && table.validated.lock().unwrap().is_empty());
+}
