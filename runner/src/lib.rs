@@ -3,13 +3,15 @@
 //! What a run computes, from below: [`weights`] and [`tokens`] are files; [`model`] is a transformer
 //! whose blocks may each have their own shape; [`prune`] makes the levels of one module;
 //! [`database`] keeps them; [`stitch`] cuts a candidate out of the dense model; [`train`] trains it
-//! and [`fitness`] scores it; [`trial`] is those three in a row. [`device`] says where.
+//! and [`fitness`] scores it; [`trial`] is those three in a row; [`export`] writes what won.
+//! [`device`] says where.
 
 // shapes are written as suffixes: `x_BTD`
 #![allow(non_snake_case)]
 
 pub mod database;
 pub mod device;
+pub mod export;
 pub mod fitness;
 pub mod model;
 pub mod prune;

@@ -1,0 +1,27 @@
+//! Writing a candidate as a checkpoint that other engines load.
+
+mod layout;
+mod transformers;
+
+pub use transformers::{ExportSettings, export_transformers};
+
+use std::path::PathBuf;
+
+use crate::weights::WeightsError;
+
+/// Why a checkpoint could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The operating system refused.
+    #[error("failed to write {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The weights could not be written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}

@@ -1,0 +1,135 @@
+//! A Hugging Face folder for transformers 5: shrunk weights and the code that builds such layers.
+//!
+//! Stock classes build every layer alike, so the folder carries `modeling_darwinlm.py`, which
+//! derives from the stock Llama classes and takes each layer's sizes from `per_layer_config`, the
+//! field that transformers and vLLM define for it. It loads with `trust_remote_code=True`.
+
+use std::path::Path;
+
+use darwinlm_task::QueryHeadLayout;
+use serde_json::{Map, Value, json};
+use tch::{Kind, Tensor};
+
+use super::ExportError;
+use super::layout::write_block;
+use crate::model::{Model, ModelConfig};
+use crate::weights::write_tensors;
+
+const MODELING: &str = include_str!("modeling_darwinlm.py");
+
+/// What belongs to the model and is not changed by pruning, where the source has it.
+const COPIED: [&str; 12] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "generation_config.json",
+    "LICENSE",
+    "LICENSE.txt",
+    "NOTICE",
+];
+
+/// What a user may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportSettings {
+    /// How query heads that lost their neighbours find their keys and values.
+    pub layout: QueryHeadLayout,
+}
+
+/// Writes `model` into `target`, an empty folder. `source` is the dense model's folder, `config`
+/// its configuration. Weights are written in the type they have.
+pub fn export_transformers(
+    model: &Model,
+    config: &ModelConfig,
+    source: &Path,
+    target: &Path,
+    settings: &ExportSettings,
+) -> Result<(), ExportError> {
+    let mut sizes = Map::new();
+    let mut tensors = vec![
+        (
+            "model.embed_tokens.weight".to_owned(),
+            model.embeddings_VD.shallow_clone(),
+        ),
+        (
+            "model.norm.weight".to_owned(),
+            model.norm.weight_D.shallow_clone(),
+        ),
+    ];
+    tensors.extend(
+        model
+            .lm_head_VD
+            .as_ref()
+            .map(|head| ("lm_head.weight".to_owned(), head.shallow_clone())),
+    );
+    let digits = model.blocks.len().to_string().len();
+    for (index, block) in model.blocks.iter().enumerate() {
+        let written = write_block(block, config, settings.layout, &model.embeddings_VD);
+        // padded, so that the keys sort as numbers
+        sizes.insert(format!("{index:0digits$}"), Value::Object(written.sizes));
+        let named = written.tensors.into_iter();
+        tensors.extend(named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t)));
+    }
+    let detached: Vec<(String, Tensor)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.detach()))
+        .collect();
+    write_tensors(&target.join("model.safetensors"), &detached, Some("pt"))?;
+    let config = exported_config(config, sizes, model.embeddings_VD.kind());
+    let mut text = serde_json::to_vec_pretty(&config).expect("a JSON value can be written");
+    text.push(b'\n');
+    write(&target.join("config.json"), &text)?;
+    write(&target.join("modeling_darwinlm.py"), MODELING.as_bytes())?;
+    for name in COPIED {
+        let from = source.join(name);
+        if from.exists() {
+            let bytes =
+                std::fs::read(&from).map_err(|source| ExportError::Io { path: from, source })?;
+            write(&target.join(name), &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// The dense `config.json` with what pruning changed. Global sizes stay the dense model's; a
+/// layer's own stand in `per_layer_config`.
+fn exported_config(config: &ModelConfig, sizes: Map<String, Value>, kind: Kind) -> Value {
+    let mut fields = config.raw.clone();
+    let class = |name: &str| format!("modeling_darwinlm.{name}");
+    let dtype = match kind {
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "float32",
+    };
+    for (name, value) in [
+        ("model_type", json!("darwinlm")),
+        ("architectures", json!(["DarwinLMForCausalLM"])),
+        (
+            "auto_map",
+            json!({
+                "AutoConfig": class("DarwinLMConfig"),
+                "AutoModelForCausalLM": class("DarwinLMForCausalLM"),
+            }),
+        ),
+        // without it transformers divides the hidden size by a number of heads that layers differ in
+        ("head_dim", json!(config.head_dim)),
+        ("num_key_value_heads", json!(config.key_value_heads)),
+        ("dtype", json!(dtype)),
+        ("per_layer_config", Value::Object(sizes)),
+    ] {
+        fields.insert(name.to_owned(), value);
+    }
+    fields.remove("torch_dtype");
+    Value::Object(fields)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    std::fs::write(path, bytes).map_err(|source| ExportError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
