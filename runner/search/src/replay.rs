@@ -94,11 +94,16 @@ fn check_genesis(search: &Search, found: &Genesis) -> Result<(), ReplayError> {
     Ok(())
 }
 
-fn advance_generation(search: &mut Search, found: &GenerationEntry) -> Result<(), ReplayError> {
+/// Takes a search through the entry of its open generation. After an error it may be anywhere.
+pub(crate) fn advance_generation(
+    search: &mut Search,
+    found: &GenerationEntry,
+) -> Result<(), ReplayError> {
     let generation = found.generation;
     let Some(round) = search.round() else {
         return Err(ReplayError::TooMany { generation });
     };
+    same(generation, Part::Generation, &round.generation, &generation)?;
     same(
         generation,
         Part::Previous,

@@ -152,6 +152,21 @@ impl Search {
         }
     }
 
+    /// Takes the search through the entry of its open generation, whatever part of that generation
+    /// it has been told itself: a worker that finds the entry in the store need not read the
+    /// results one by one.
+    ///
+    /// # Errors
+    ///
+    /// Where the entry is not what the seed, its outcomes and the outcomes told so far make it; the
+    /// search is then as it was before.
+    pub fn follow(&mut self, entry: &GenerationEntry) -> Result<(), SearchError> {
+        let mut followed = self.clone();
+        replay::advance_generation(&mut followed, entry)?;
+        *self = followed;
+        Ok(())
+    }
+
     fn finish_generation(&mut self, slot: u32, outcome: Outcome) -> Entry {
         let Progress::Open(round) = &self.progress else {
             unreachable!("only an open generation has a last outcome");

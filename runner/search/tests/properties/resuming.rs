@@ -1,9 +1,9 @@
 //! A search that was stopped anywhere goes on as if it had not been.
 
-use darwinlm_search::{Entry, Search, Told};
+use darwinlm_search::{Entry, Outcome, Search, Told};
 use proptest::prelude::*;
 
-use crate::problems::{finished, run, score, sketches};
+use crate::problems::{Sketch, finished, run, score, sketches};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -18,6 +18,23 @@ proptest! {
         let rest = run(&mut resumed, score);
         prop_assert_eq!(&rest[1..], &entries[kept.max(1)..]);
         prop_assert_eq!(resumed, whole);
+    }
+
+    #[test]
+    fn a_search_follows_an_entry_from_anywhere_in_its_generation(sketch in sketches(), at: u16) {
+        let problem = sketch.problem(2);
+        let (whole, entries) = finished(&problem);
+        let mut search = Search::new(problem).unwrap();
+        for entry in &entries[1..] {
+            let Entry::Generation(entry) = entry else { panic!("only entry 0 is the problem") };
+            let trials = entry.trials().count();
+            for _ in 0..usize::from(at) % trials {
+                let trial = search.ask().swap_remove(0);
+                search.tell(trial.id, score(&trial)).unwrap();
+            }
+            search.follow(entry).unwrap();
+        }
+        prop_assert_eq!(search, whole);
     }
 
     #[test]
@@ -40,4 +57,20 @@ proptest! {
         prop_assert_eq!(seen, entries);
         prop_assert_eq!(read, whole);
     }
+}
+
+#[test]
+fn a_search_that_was_told_otherwise_does_not_follow_and_stays_as_it_was() {
+    let problem = Sketch::plain().problem(2);
+    let (_, entries) = finished(&problem);
+    let [_, Entry::Generation(first), Entry::Generation(second)] = &entries[..] else {
+        panic!("two generations make three entries")
+    };
+    let mut search = Search::new(problem).unwrap();
+    let id = search.ask()[0].id;
+    search.tell(id, Outcome::of(123.0)).unwrap();
+    let before = search.clone();
+    assert!(search.follow(first).is_err());
+    assert!(search.follow(second).is_err());
+    assert_eq!(search, before);
 }
