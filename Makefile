@@ -44,7 +44,8 @@ bench: build model ## speed of the runner, as ratios within one run
 	tests/bench.sh
 
 crds: ## write crds/ and the chart's copy from the Rust types
-	cargo run -q -p darwinlm-api --example crd
+	cargo run -q -p darwinlm-api --example crd > crds/pruningruns.darwinlm.io.yaml
+	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
 
 control-plane: ## a real Kubernetes control plane on loopback (no root; 12 minutes the first time)
 	tests/cluster/cluster.sh control-plane up
