@@ -1,5 +1,6 @@
 //! The store: keys to bytes, each write whole or not at all.
 
+mod address;
 mod file_system;
 mod transfer;
 
@@ -13,7 +14,8 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use url::Url;
+
+use address::Address;
 
 use crate::StoreError;
 use crate::digest::digest_bytes;
@@ -297,33 +299,6 @@ impl Store {
             url: self.url.to_string(),
             reason: error.to_string(),
         })
-    }
-}
-
-/// A store's URL, read. The next backends (s3, gs, az) are new variants.
-enum Address {
-    Folder(PathBuf),
-    Memory,
-}
-
-impl Address {
-    fn parse(url: &str) -> Result<Self, StoreError> {
-        let refuse = |reason: &str| StoreError::Url {
-            url: url.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let parsed = Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
-        match parsed.scheme() {
-            "file" => parsed
-                .to_file_path()
-                .map(Self::Folder)
-                .map_err(|()| refuse("a file:// URL has three slashes and an absolute path")),
-            "memory" => Ok(Self::Memory),
-            scheme => Err(StoreError::Scheme {
-                url: url.to_owned(),
-                scheme: scheme.to_owned(),
-            }),
-        }
     }
 }
 

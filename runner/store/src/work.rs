@@ -1,25 +1,22 @@
 //! The loop of a search worker: pick an open trial, claim it, compute it, agree on the outcome.
 
+mod entry;
 mod outcome;
 mod runner_thread;
 mod timesheet;
+mod trial;
 mod validate;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use darwinlm_search::{Entry, Problem, Search, Told, Trial, TrialId};
+use darwinlm_search::{Problem, Search};
 use darwinlm_task::paths::RunPaths;
-use futures::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::{
-    ClaimTimes, Claimed, Claims, GenerationCost, History, Ledger, Results, Store, TrialResult,
-    Validations,
-};
+use crate::{ClaimTimes, Claims, GenerationCost, History, Ledger, Results, Store, Validations};
 
 pub use outcome::{WorkEnd, WorkError, Worked};
 pub use runner_thread::{Ran, TrialError, TrialRunner};
@@ -204,163 +201,6 @@ impl<'options> Worker<'options> {
         Ok(Looked::Moved)
     }
 
-    /// Tells the search what is known of its open trials, and computes one that is free.
-    async fn look(&mut self) -> Result<Looked, WorkError> {
-        let mut trials = self.search.ask();
-        if !trials.is_empty() {
-            let begin = self.offset % trials.len();
-            trials.rotate_left(begin);
-        }
-        let follows = self.search.digest();
-        let reads = trials
-            .iter()
-            .map(|trial| self.results.get(trial.id, follows));
-        let mut looked = Looked::Idle;
-        for result in try_join_all(reads).await?.into_iter().flatten() {
-            self.tell(&result).await?;
-            looked = Looked::Moved;
-        }
-        if let Looked::Moved = looked {
-            return Ok(looked);
-        }
-        for trial in trials {
-            let subject = trial.id.to_string();
-            match self.claims.claim(&subject, EXCEPTIONS_PER_TRIAL).await? {
-                Claimed::Held => {}
-                Claimed::Failed { messages } => return Err(WorkError::trial(subject, messages)),
-                Claimed::Mine(claim) => return self.compute(trial, claim).await,
-            }
-        }
-        Ok(looked)
-    }
-
-    /// Computes a trial under a claim and stores its result.
-    async fn compute(&mut self, trial: Trial, claim: crate::Claim) -> Result<Looked, WorkError> {
-        let id = trial.id;
-        // The owner before may have finished between our look and our claim.
-        if let Some(result) = self.results.get(id, self.search.digest()).await? {
-            claim.finish().await;
-            self.tell(&result).await?;
-            return Ok(Looked::Moved);
-        }
-        self.timesheet.claimed(claim.attempt());
-        let begun = self.timesheet.enter(Phase::Computing);
-        let ran = tokio::select! {
-            ran = self.runner.run(trial) => Some(ran),
-            () = stopped(self.options.stop.clone()) => None,
-        };
-        match ran {
-            None => {
-                self.timesheet.lost(begun.elapsed());
-                claim.release().await;
-                Ok(Looked::Stopped)
-            }
-            Some(Ok(ran)) => {
-                self.keep(id, ran, &claim, begun.elapsed()).await?;
-                claim.finish().await;
-                Ok(Looked::Moved)
-            }
-            Some(Err(TrialError::OutOfMemory { message })) => {
-                self.timesheet.lost(begun.elapsed());
-                claim.release().await;
-                Err(WorkError::OutOfMemory {
-                    subject: id.to_string(),
-                    message,
-                })
-            }
-            Some(Err(TrialError::Exception { message })) => {
-                tracing::warn!(trial = %id, attempt = claim.attempt(), message, "A trial raised an exception.");
-                self.timesheet.exception(begun.elapsed());
-                claim.fail(&message).await;
-                // Idle: a pause before the next attempt, which may well be another worker's.
-                Ok(Looked::Idle)
-            }
-        }
-    }
-
-    async fn keep(
-        &mut self,
-        trial: TrialId,
-        ran: Ran,
-        claim: &crate::Claim,
-        took: Duration,
-    ) -> Result<(), WorkError> {
-        let Ran {
-            outcome,
-            tokens_trained,
-            tokens_scored,
-            seconds,
-            device_class,
-        } = ran;
-        let result = TrialResult {
-            trial,
-            follows: self.search.digest(),
-            outcome,
-            attempt: claim.attempt(),
-            token: claim.token().to_owned(),
-            worker: self.options.worker.clone(),
-            device: device_class,
-            milliseconds: whole_milliseconds(seconds),
-            tokens_trained,
-            tokens_scored,
-        };
-        let (stored, ours) = self.results.put(&result).await?;
-        self.timesheet.ran(&result, took, ours);
-        self.tell(&stored).await
-    }
-
-    /// Tells the search a stored result; the last one of a generation becomes a ledger entry.
-    async fn tell(&mut self, result: &TrialResult) -> Result<(), WorkError> {
-        let told = self.search.tell(result.trial, result.outcome)?;
-        self.cost.add(result);
-        match told {
-            Told::Recorded | Told::AlreadyKnown | Told::StepComplete => Ok(()),
-            Told::GenerationComplete(entry) => {
-                let cost = std::mem::take(&mut self.cost);
-                self.ledger.put_cost(entry.generation(), &cost).await?;
-                self.ledger.append(&entry).await?;
-                self.closed(&entry, &cost);
-                Ok(())
-            }
-        }
-    }
-
-    /// Takes the next entry from the ledger, if another worker wrote it: its outcomes are told as
-    /// if they had been read one by one, and must lead to the same entry.
-    async fn follow(&mut self) -> Result<bool, WorkError> {
-        let index = self.search.generation() + 1;
-        let Some(stored) = self.ledger.entry(index).await? else {
-            return Ok(false);
-        };
-        let outcomes: BTreeMap<_, _> = match &stored {
-            Entry::Generation(entry) => entry
-                .trials()
-                .map(|(id, _, outcome)| (id, outcome))
-                .collect(),
-            Entry::Genesis(_) => BTreeMap::new(),
-        };
-        for (id, outcome) in outcomes {
-            if let Told::GenerationComplete(ours) = self.search.tell(id, outcome)? {
-                // Not a write: the entry is there, so this compares the two.
-                self.ledger.append(&ours).await?;
-                let cost = self.ledger.cost(index).await?;
-                self.cost = GenerationCost::default();
-                self.closed(&ours, &cost);
-                return Ok(true);
-            }
-        }
-        Err(WorkError::Incomplete { index })
-    }
-
-    fn closed(&mut self, entry: &Entry, cost: &GenerationCost) {
-        self.history.add(entry, cost);
-        let survivor = self.search.survivor();
-        tracing::info!(
-            generation = entry.generation(), fitness = ?survivor.fitness, digest = %entry.digest(),
-            "A generation is in the ledger."
-        );
-    }
-
     fn publish(&self) {
         self.timesheet.publish(self.history.report());
     }
@@ -373,15 +213,6 @@ impl<'options> Worker<'options> {
             () = stopped(self.options.stop.clone()) => {}
         }
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "`as` saturates"
-)]
-fn whole_milliseconds(seconds: f64) -> u64 {
-    (seconds * 1000.0).round() as u64
 }
 
 /// Ends when the worker has to stop; never, if nobody can tell it to.

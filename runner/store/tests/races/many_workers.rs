@@ -174,35 +174,42 @@ async fn workers_killed_and_replaced_at_random_end_with_the_same_digest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_worker_gives_its_trial_back_and_nobody_waits_for_it() {
-    let (store, problem) = (memory(), problem(1));
-    let slow = Table::new(Duration::from_secs(20));
-    let (wait_long, stop) = options("slow");
+    const LONG: Duration = Duration::from_secs(20);
     let begun = std::time::Instant::now();
-    let working = {
-        let (store, problem, slow) = (store.clone(), problem.clone(), slow.clone());
-        tokio::spawn(async move { work(&store, &paths(), &problem, slow, wait_long).await })
-    };
-    while slow.ran.lock().unwrap().is_empty() && slow.validated.lock().unwrap().is_empty() {
-        sleep(Duration::from_millis(1)).await;
+    // Stopped in the middle of a trial, and of a validation.
+    for (pause, validation_pause) in [(LONG, Duration::ZERO), (Duration::ZERO, LONG)] {
+        let (store, problem) = (memory(), problem(1));
+        let slow = Table {
+            validation_pause,
+            ..Table::new(pause)
+        };
+        let (options, stop) = options("slow");
+        let working = {
+            let (store, problem, slow) = (store.clone(), problem.clone(), slow.clone());
+            tokio::spawn(async move { work(&store, &paths(), &problem, slow, options).await })
+        };
+        let is_at_it = || match pause {
+            LONG => !slow.ran.lock().unwrap().is_empty(),
+            _ => !slow.validated.lock().unwrap().is_empty(),
+        };
+        while !is_at_it() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        stop.send(true).unwrap();
+        assert_eq!(working.await.unwrap().unwrap().end, WorkEnd::Stopped);
+        // This worker would wait ten minutes for a claim that was not given back.
+        let next = run(&store, &problem, "fast", Table::new(Duration::ZERO));
+        let worked = tokio::time::timeout(LONG, next)
+            .await
+            .expect("it waits")
+            .unwrap();
+        assert_eq!(worked.end, WorkEnd::Done);
+        let workers = read_workers(&store, &paths()).await.unwrap();
+        let names: Vec<_> = workers.iter().map(|file| file.worker.as_str()).collect();
+        assert_eq!(names, ["fast", "slow"]);
+        assert!(workers[1].lost_seconds > 0.0 && workers[1].in_flight_seconds == 0.0);
     }
-    stop.send(true).unwrap();
-    assert_eq!(working.await.unwrap().unwrap().end, WorkEnd::Stopped);
-    let (patient, _stop) = options("fast");
-    let table = Table::new(Duration::ZERO);
-    let worked = work(&store, &paths(), &problem, table, patient)
-        .await
-        .unwrap();
-    assert_eq!(worked.end, WorkEnd::Done);
-    assert!(begun.elapsed() < Duration::from_secs(15), "somebody waited");
-    let workers = read_workers(&store, &paths()).await.unwrap();
-    assert_eq!(
-        workers
-            .iter()
-            .map(|file| file.worker.as_str())
-            .collect::<Vec<_>>(),
-        ["fast", "slow"]
-    );
-    assert!(workers[1].lost_seconds > 0.0 && workers[1].in_flight_seconds == 0.0);
+    assert!(begun.elapsed() < LONG, "somebody waited");
 }
 
 #[tokio::test]

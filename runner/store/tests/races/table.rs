@@ -113,6 +113,7 @@ pub(crate) fn trials(problem: &Problem) -> usize {
 #[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) pause: Duration,
+    pub(crate) validation_pause: Duration,
     pub(crate) ran: Arc<Mutex<Vec<TrialId>>>,
     pub(crate) validated: Arc<Mutex<Vec<u32>>>,
 }
@@ -121,6 +122,7 @@ impl Table {
     pub(crate) fn new(pause: Duration) -> Self {
         Self {
             pause,
+            validation_pause: pause,
             ran: Arc::default(),
             validated: Arc::default(),
         }
@@ -147,7 +149,7 @@ impl TrialRunner for Table {
     ) -> Result<Option<Validation>, TrialError> {
         let born = survivor.born_in_generation;
         self.validated.lock().expect("no holder panics").push(born);
-        std::thread::sleep(self.pause);
+        std::thread::sleep(self.validation_pause);
         Ok(Some(Validation {
             kl: f64::from(born) + 0.5,
             perplexity: 10.0,

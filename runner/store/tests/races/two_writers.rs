@@ -1,8 +1,11 @@
 //! Two workers that write the same thing at the same time, or one too late.
 
-use darwinlm_search::{Entry, Outcome, Search, Told};
+use std::time::Duration;
+
+use darwinlm_search::{Digest, Entry, Outcome, Problem, Search, Told, Trial, TrialEntry, TrialId};
 use darwinlm_store::{
-    GenerationCost, Guarded, Ledger, LedgerError, Results, Store, TrialResult, WorkEnd, guard_run,
+    GenerationCost, Guarded, Ledger, LedgerError, Ran, Results, Store, TrialError, TrialResult,
+    TrialRunner, WorkEnd, guard_run, read_workers,
 };
 use darwinlm_task::{DeviceClass, ExitCode};
 
@@ -71,6 +74,63 @@ async fn a_late_duplicate_with_another_value_changes_neither_result_nor_ledger()
         .unwrap();
     assert_eq!(again.report, done.report);
     assert_eq!(done.report.digest, reference(&problem).digest().to_string());
+}
+
+/// A table that is overtaken: while it computes, another worker stores other outcomes.
+struct Overtaken {
+    table: Table,
+    results: Results,
+    follows: Digest,
+}
+
+impl TrialRunner for Overtaken {
+    fn run(&mut self, trial: &Trial, problem: &Problem) -> Result<Ran, TrialError> {
+        if trial.id.generation == 1 && trial.id.step == 0 {
+            let earlier = TrialResult {
+                trial: trial.id,
+                follows: self.follows,
+                outcome: Outcome::of(f64::from(8 - trial.id.slot)),
+                ..result(&Search::new(problem.clone()).unwrap(), 0, 0.0, "faster")
+            };
+            // The store is in memory: nothing here waits.
+            futures::executor::block_on(self.results.put(&earlier)).unwrap();
+        }
+        self.table.run(trial, problem)
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_was_overtaken_goes_on_with_the_stored_outcomes() {
+    let (store, problem) = (memory(), problem(2));
+    let runner = Overtaken {
+        table: Table::new(Duration::from_millis(1)),
+        results: Results::new(&store, &paths()),
+        follows: Search::new(problem.clone()).unwrap().digest(),
+    };
+    run(&store, &problem, "slow", runner).await.unwrap();
+    let (entries, _) = Ledger::new(&store, &paths()).verify().await.unwrap();
+    let Entry::Generation(first) = &entries[1] else {
+        panic!("entry 1 is a generation")
+    };
+    let fitness = |trial: &TrialEntry| trial.outcome.fitness().unwrap().get();
+    let stored: Vec<f64> = first.steps[0].trials.iter().map(fitness).collect();
+    assert_eq!(stored, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+    let cost = Ledger::new(&store, &paths()).cost(1).await.unwrap();
+    let worker = |slot| {
+        cost.trials[&TrialId {
+            generation: 1,
+            step: 0,
+            slot,
+        }]
+            .worker
+            .as_str()
+    };
+    assert!((0..8).all(|slot| worker(slot) == "faster"));
+    let files = read_workers(&store, &paths()).await.unwrap();
+    assert!(
+        files[0].lost_seconds >= 0.008,
+        "what was overtaken is lost: {files:?}"
+    );
 }
 
 fn first_entry(change: f64) -> Entry {
