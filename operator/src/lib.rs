@@ -9,5 +9,11 @@
 //! `run_controller::decide` is the whole state machine of a run. What differs between a cluster and
 //! one machine is only who looks and who acts.
 
+pub mod args;
+pub mod metrics;
 pub mod names;
+pub mod operator;
+pub mod readiness;
 pub mod run_controller;
+pub mod server;
+pub mod telemetry;

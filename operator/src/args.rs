@@ -1,0 +1,135 @@
+//! The operator's command line: every flag is an environment variable, too.
+
+use std::{net::SocketAddr, num::NonZero, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use crate::run_controller::{Limits, WorkerImage};
+
+/// Carries out every PruningRun of a cluster as Jobs.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "darwinlm-operator", version)]
+pub struct Args {
+    /// Address that /metrics, /healthz and /readyz are served on.
+    #[arg(long, env = "DARWINLM_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Namespaces to watch, separated by commas; without any, all of them.
+    #[arg(long, env = "DARWINLM_OPERATOR_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Image of worker pods whose run names none.
+    #[arg(long, env = "DARWINLM_OPERATOR_WORKER_IMAGE")]
+    pub worker_image: String,
+    /// When the kubelet pulls worker images.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_WORKER_PULL_POLICY",
+        default_value = "IfNotPresent"
+    )]
+    pub worker_pull_policy: PullPolicy,
+    /// Runs reconciled at the same time.
+    #[arg(long, env = "DARWINLM_OPERATOR_CONCURRENCY", default_value = "8")]
+    pub concurrency: NonZero<u16>,
+    /// Seconds between two looks at a run whose workers are at work.
+    #[arg(long, env = "DARWINLM_OPERATOR_POLL_SECONDS", default_value = "10")]
+    pub poll_seconds: NonZero<u32>,
+    /// Seconds between two status writes of one run that only report progress.
+    #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "5")]
+    pub status_seconds: u32,
+    /// How log lines look.
+    #[arg(long, env = "DARWINLM_OPERATOR_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// Name of the operator's pod, for events; the host's name if absent.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// When the kubelet pulls an image, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum PullPolicy {
+    /// Before every start.
+    Always,
+    /// When the node has it not.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl PullPolicy {
+    /// The word as it stands in a pod.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl Args {
+    /// The namespaces to watch; none means all. An empty variable names no namespace.
+    pub fn namespaces(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .namespaces
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// What worker pods run by default.
+    pub fn worker_image(&self) -> WorkerImage {
+        WorkerImage {
+            image: self.worker_image.clone(),
+            pull_policy: self.worker_pull_policy.as_str().to_owned(),
+        }
+    }
+
+    /// How often and how many at once.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            concurrency: self.concurrency.get(),
+            poll: Duration::from_secs(self.poll_seconds.get().into()),
+            status: Duration::from_secs(self.status_seconds.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Args {
+        let program = ["darwinlm-operator", "--worker-image", "runner:1"];
+        Args::try_parse_from(program.iter().chain(args)).unwrap()
+    }
+
+    #[test]
+    fn an_empty_list_of_namespaces_means_all() {
+        assert!(parse(&[]).namespaces().is_empty());
+        assert!(parse(&["--namespaces", ""]).namespaces().is_empty());
+    }
+
+    #[test]
+    fn a_namespace_named_twice_is_watched_once() {
+        assert_eq!(parse(&["--namespaces", "b,a,b"]).namespaces(), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_operator_without_a_worker_image_does_not_start() {
+        let error = Args::try_parse_from(["darwinlm-operator"]).unwrap_err();
+        assert!(error.to_string().contains("--worker-image"), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! What the operator counts about itself, and the text that Prometheus reads.
+
+mod runs;
+
+use std::{sync::Arc, time::Duration};
+
+use darwinlm_api::PruningRun;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// The operator's own series; cheap to clone.
+///
+/// Series of runs are no part of it: they are made from the watched runs at each scrape, so that
+/// they vanish with their run without anyone having to remember them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: IntCounterVec,
+    errors: IntCounterVec,
+    duration: Histogram,
+    active: IntGauge,
+    watch_errors: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every series.
+    pub fn new() -> Self {
+        let counters = |name, help, label| {
+            IntCounterVec::new(Opts::new(name, help), &[label]).expect("a name and a label")
+        };
+        let metrics = Self {
+            registry: Registry::new(),
+            reconciles: counters(
+                "darwinlm_reconcile_total",
+                "Reconciles, by result: success or error.",
+                "result",
+            ),
+            errors: counters(
+                "darwinlm_reconcile_errors_total",
+                "Reconciles that failed, by kind of error.",
+                "kind",
+            ),
+            duration: Histogram::with_opts(
+                HistogramOpts::new(
+                    "darwinlm_reconcile_duration_seconds",
+                    "Duration of reconciles, in seconds.",
+                )
+                .buckets(vec![
+                    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                ]),
+            )
+            .expect("a name and rising buckets"),
+            active: IntGauge::new("darwinlm_reconcile_active", "Reconciles at work now.")
+                .expect("a name"),
+            watch_errors: counters(
+                "darwinlm_watch_errors_total",
+                "Watches that broke and were tried again, by resource.",
+                "resource",
+            ),
+        };
+        let build_info = IntGaugeVec::new(
+            Opts::new(
+                "darwinlm_build_info",
+                "1, labelled with the operator's version.",
+            ),
+            &["version"],
+        )
+        .expect("a name and a label");
+        build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        for result in ["success", "error"] {
+            metrics.reconciles.with_label_values(&[result]);
+        }
+        let register = |collector| {
+            metrics
+                .registry
+                .register(collector)
+                .expect("each series is registered once");
+        };
+        register(Box::new(build_info));
+        register(Box::new(metrics.reconciles.clone()));
+        register(Box::new(metrics.errors.clone()));
+        register(Box::new(metrics.duration.clone()));
+        register(Box::new(metrics.active.clone()));
+        register(Box::new(metrics.watch_errors.clone()));
+        metrics
+    }
+
+    /// Notes that a reconcile starts; the guard notes that it has ended, also when it is dropped.
+    pub fn reconcile(&self) -> ActiveReconcile {
+        self.active.inc();
+        ActiveReconcile(self.active.clone())
+    }
+
+    /// Notes how a reconcile ended: `kind` is the error's, if it failed.
+    pub fn reconciled(&self, kind: Option<&'static str>, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
+        let result = if kind.is_some() { "error" } else { "success" };
+        self.reconciles.with_label_values(&[result]).inc();
+        if let Some(kind) = kind {
+            self.errors.with_label_values(&[kind]).inc();
+        }
+    }
+
+    /// Notes that a watch of this resource broke.
+    pub fn watch_broke(&self, resource: &'static str) {
+        self.watch_errors.with_label_values(&[resource]).inc();
+    }
+
+    /// Everything in Prometheus' text format, with the series of these runs.
+    pub fn text(&self, runs: &[Arc<PruningRun>]) -> String {
+        let mut families = self.registry.gather();
+        families.extend(runs::families(runs));
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&families, &mut text)
+            .expect("memory takes everything, and every family has a series");
+        String::from_utf8(text).expect("names and labels are text")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A reconcile at work.
+#[derive(Debug)]
+pub struct ActiveReconcile(IntGauge);
+
+impl Drop for ActiveReconcile {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_own_series_are_these() {
+        let metrics = Metrics::new();
+        metrics.reconciled(Some("observe"), Duration::from_millis(3));
+        metrics.watch_broke("pruningruns");
+        let text = metrics.text(&[]);
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "darwinlm_build_info gauge",
+                "darwinlm_reconcile_active gauge",
+                "darwinlm_reconcile_duration_seconds histogram",
+                "darwinlm_reconcile_errors_total counter",
+                "darwinlm_reconcile_total counter",
+                "darwinlm_watch_errors_total counter",
+            ]
+        );
+        assert!(
+            text.contains("darwinlm_reconcile_total{result=\"error\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("darwinlm_reconcile_total{result=\"success\"} 0"),
+            "{text}"
+        );
+        assert!(
+            text.contains("darwinlm_reconcile_errors_total{kind=\"observe\"} 1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_reconcile_is_active_until_its_guard_is_dropped() {
+        let metrics = Metrics::new();
+        let guard = metrics.reconcile();
+        assert!(metrics.text(&[]).contains("darwinlm_reconcile_active 1"));
+        drop(guard);
+        assert!(metrics.text(&[]).contains("darwinlm_reconcile_active 0"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Whether the operator sees the runs: the answer of `/readyz`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt;
+use kube::runtime::{reflector::Store, watcher};
+
+use darwinlm_api::PruningRun;
+
+/// What is known of the watches; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    watches: Arc<Mutex<Vec<Watch>>>,
+}
+
+/// One watch of runs.
+#[derive(Debug)]
+struct Watch {
+    store: Store<PruningRun>,
+    failure: Option<Failure>,
+}
+
+/// Why a watch failed last.
+#[derive(Debug)]
+struct Failure {
+    unknown_resource: bool,
+    message: String,
+}
+
+/// Names a watch to [`Readiness::watch_works`] and [`Readiness::watch_failed`].
+#[derive(Clone, Copy, Debug)]
+pub struct WatchId(usize);
+
+impl Readiness {
+    /// Adds a watch whose store must fill before the operator is ready.
+    pub fn add(&self, store: Store<PruningRun>) -> WatchId {
+        let mut watches = self.lock();
+        watches.push(Watch {
+            store,
+            failure: None,
+        });
+        WatchId(watches.len() - 1)
+    }
+
+    /// Notes that a watch has brought an event.
+    pub fn watch_works(&self, WatchId(id): WatchId) {
+        self.lock()[id].failure = None;
+    }
+
+    /// Notes why a watch broke. It is tried again by itself.
+    pub fn watch_failed(&self, WatchId(id): WatchId, error: &watcher::Error) {
+        let unknown_resource = is_not_found(error);
+        let message = error.to_string();
+        self.lock()[id].failure = Some(Failure {
+            unknown_resource,
+            message,
+        });
+    }
+
+    /// Whether every run has been seen once and the API server still knows the resource.
+    ///
+    /// A watch that broke for another reason leaves the operator ready: what it knows is old, and
+    /// taking it out of its Service would only hide the metrics that say so.
+    ///
+    /// # Errors
+    /// What is missing, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        for watch in self.lock().iter() {
+            let why = || {
+                watch
+                    .failure
+                    .as_ref()
+                    .map_or("", |failure| &failure.message)
+            };
+            if watch
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.unknown_resource)
+            {
+                return Err(format!(
+                    "pruningruns.darwinlm.io is not installed: {}",
+                    why()
+                ));
+            }
+            if watch.store.wait_until_ready().now_or_never().is_none() {
+                return Err(format!("pruningruns have not been listed yet {}", why()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every run that is known.
+    pub fn runs(&self) -> Vec<Arc<PruningRun>> {
+        self.lock()
+            .iter()
+            .flat_map(|watch| watch.store.state())
+            .collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Watch>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_not_found(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_not_found(),
+        watcher::Error::WatchError(status) => status.is_not_found(),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{
+        core::Status,
+        runtime::{reflector, watcher::Event},
+    };
+
+    use super::*;
+
+    fn not_found() -> watcher::Error {
+        let status = Status::failure(
+            "the server could not find the requested resource",
+            "NotFound",
+        )
+        .with_code(404);
+        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn the_operator_is_ready_when_every_watch_has_been_filled_once() {
+        let readiness = Readiness::default();
+        let (reader, mut writer) = reflector::store();
+        readiness.add(reader);
+        assert!(readiness.check().unwrap_err().contains("not been listed"));
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        assert_eq!(readiness.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_without_its_resource_says_so() {
+        let readiness = Readiness::default();
+        let (reader, mut writer) = reflector::store();
+        let watch = readiness.add(reader);
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        readiness.watch_failed(watch, &not_found());
+        assert!(readiness.check().unwrap_err().contains("is not installed"));
+        readiness.watch_works(watch);
+        assert_eq!(readiness.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_broken_watch_leaves_the_operator_ready() {
+        let readiness = Readiness::default();
+        let (reader, mut writer) = reflector::store();
+        let watch = readiness.add(reader);
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        readiness.watch_failed(watch, &watcher::Error::NoResourceVersion);
+        assert_eq!(readiness.check(), Ok(()));
+    }
+}

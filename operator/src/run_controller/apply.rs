@@ -1,0 +1,193 @@
+//! Client: carries out a decision's actions, in their order.
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use super::{
+    build::{self, WorkerImage},
+    decide::{Action, NewJob},
+    observe::is_owned,
+    validate::ValidatedRun,
+};
+use crate::names::{JobKey, MANAGER};
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The Jobs that were made, not those that were there already.
+    pub created: Vec<JobKey>,
+}
+
+/// What could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else's object has the name.
+    #[error(
+        "Job {namespace}/{name} exists and belongs to another owner; delete it, or give the run \
+         another name"
+    )]
+    NameTaken {
+        /// Namespace of the Job.
+        namespace: String,
+        /// Name of the Job.
+        name: String,
+    },
+    /// The API server does not want this object: a quota, an admission rule, a field.
+    #[error("the API server refuses Job {name}: {words}")]
+    Refused {
+        /// Name of the Job.
+        name: String,
+        /// The API server's words.
+        words: String,
+    },
+    /// Anything else; it may work the next time.
+    #[error("failed to {verb} Job {name}")]
+    Call {
+        /// What was to be done.
+        verb: &'static str,
+        /// Name of the Job.
+        name: String,
+        /// What happened.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl Error {
+    /// For metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NameTaken { .. } => "name_taken",
+            Self::Refused { .. } => "refused",
+            Self::Call { .. } => "apply",
+        }
+    }
+
+    /// What a user can change, for the run's status.
+    pub fn for_the_user(&self) -> Option<String> {
+        match self {
+            Self::NameTaken { .. } | Self::Refused { .. } => Some(self.to_string()),
+            Self::Call { .. } => None,
+        }
+    }
+}
+
+/// The Jobs of one run, to write to.
+#[derive(Debug)]
+pub struct Jobs<'a> {
+    api: Api<Job>,
+    run: &'a ValidatedRun,
+    image: &'a WorkerImage,
+}
+
+impl<'a> Jobs<'a> {
+    /// The Jobs in the run's namespace.
+    pub fn new(client: &Client, run: &'a ValidatedRun, image: &'a WorkerImage) -> Self {
+        let api = Api::namespaced(client.clone(), &run.identity.namespace);
+        Self { api, run, image }
+    }
+
+    /// Carries out the actions in their order. Each may be repeated: what was done before a
+    /// failure is found done the next time.
+    ///
+    /// # Errors
+    /// At the first action that fails; the ones after it are not tried.
+    pub async fn apply(&self, actions: &[Action]) -> Result<Applied, Error> {
+        let mut applied = Applied::default();
+        for action in actions {
+            match action {
+                Action::Create(new) => {
+                    if self.create(new).await? {
+                        applied.created.push(new.key);
+                    }
+                }
+                Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
+                Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
+                Action::SetParallelism { job, workers } => {
+                    self.patch(*job, json!({"parallelism": workers})).await?;
+                }
+                Action::Delete(key) => self.delete(*key).await?,
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Makes a Job; false when this run has it already, as after an answer that was lost.
+    async fn create(&self, new: &NewJob) -> Result<bool, Error> {
+        let job = build::job(self.run, new, self.image);
+        let name = job.name_any();
+        let post = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match self.api.create(&post, &job).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                self.accept_existing(name).await.map(|()| false)
+            }
+            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+                Err(Error::Refused {
+                    name,
+                    words: status.message.clone(),
+                })
+            }
+            Err(source) => Err(Error::Call {
+                verb: "create",
+                name,
+                source,
+            }),
+        }
+    }
+
+    /// A Job of this name is fine if this very run owns it; it is never changed to fit.
+    async fn accept_existing(&self, name: String) -> Result<(), Error> {
+        match self.api.get(&name).await {
+            Ok(job) if is_owned(&job, &self.run.identity.uid) => Ok(()),
+            Ok(_) => {
+                let namespace = self.run.identity.namespace.clone();
+                Err(Error::NameTaken { namespace, name })
+            }
+            Err(source) => Err(Error::Call {
+                verb: "get",
+                name,
+                source,
+            }),
+        }
+    }
+
+    async fn patch(&self, key: JobKey, spec: Value) -> Result<(), Error> {
+        let name = key.job_name(&self.run.identity.name);
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        match self.api.patch(&name, &parameters, &patch).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(source) => Err(Error::Call {
+                verb: "patch",
+                name,
+                source,
+            }),
+        }
+    }
+
+    /// In the background: the pods of a finished Job go with it.
+    async fn delete(&self, key: JobKey) -> Result<(), Error> {
+        let name = key.job_name(&self.run.identity.name);
+        match self.api.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(source) => Err(Error::Call {
+                verb: "delete",
+                name,
+                source,
+            }),
+        }
+    }
+}

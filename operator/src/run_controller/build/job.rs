@@ -1,0 +1,146 @@
+//! The Job of a task.
+
+use darwinlm_api::PruningRun;
+use k8s_openapi::{
+    api::batch::v1::{Job, JobSpec},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::Resource;
+
+use super::{WorkerImage, failure_policy::failure_policy, pod_template::pod_template};
+use crate::run_controller::{decide::NewJob, validate::ValidatedRun};
+
+/// Failures that count, before the Job is given up.
+const BACKOFF_LIMIT: i32 = 6;
+
+/// Builds the Job of a task, owned by its run.
+///
+/// A work-queue Job leaves `completions` unset: its first success means that all the work is done,
+/// so any number of workers will do.
+pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
+    let name = &run.identity.name;
+    let is_work_queue = new.key.task.is_work_queue();
+    let workers = i32::try_from(new.workers).unwrap_or(i32::MAX);
+    Job {
+        metadata: ObjectMeta {
+            name: Some(new.key.job_name(name)),
+            namespace: Some(run.identity.namespace.clone()),
+            labels: Some(new.key.labels(name)),
+            owner_references: Some(vec![owner(run)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            completions: (!is_work_queue).then_some(1),
+            parallelism: Some(if is_work_queue { workers } else { 1 }),
+            backoff_limit: Some(BACKOFF_LIMIT),
+            pod_failure_policy: Some(failure_policy()),
+            // A pod that is still leaving holds its device: its replacement waits until it is gone.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            template: pod_template(run, new, image),
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The run, as the one controller of what it owns: Jobs and pods go with it.
+fn owner(run: &ValidatedRun) -> OwnerReference {
+    OwnerReference {
+        api_version: PruningRun::api_version(&()).into_owned(),
+        kind: PruningRun::kind(&()).into_owned(),
+        name: run.identity.name.clone(),
+        uid: run.identity.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darwinlm_task::TaskKind;
+
+    use super::*;
+    use crate::{
+        names::JobKey,
+        run_controller::validate::{Placement, validate},
+    };
+
+    const RUN: &str = include_str!("../../../tests/fixtures/cluster-run.yaml");
+
+    fn built(task: TaskKind) -> Job {
+        let run: PruningRun = serde_saphyr::from_str(RUN).unwrap();
+        let valid = validate(&run, &Placement::Pods).unwrap();
+        let first_generation = if task == TaskKind::Search { 25 } else { 0 };
+        let key = JobKey {
+            task,
+            first_generation,
+            attempt: 2,
+        };
+        let new = NewJob {
+            key,
+            workers: valid.workers(task),
+            task: valid.task_spec(key).unwrap(),
+        };
+        let image = WorkerImage {
+            image: "darwinlm/runner:0.1.0".to_owned(),
+            pull_policy: "IfNotPresent".to_owned(),
+        };
+        job(&valid, &new, &image)
+    }
+
+    /// The parts of a Job that another task's Job has, too, are told once.
+    fn without_task_text(mut job: Job) -> Job {
+        let spec = job.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+        for variable in spec.containers[0].env.iter_mut().flatten() {
+            if variable.name == darwinlm_task::ENV_TASK {
+                let text = variable.value.take().unwrap();
+                darwinlm_task::TaskSpec::from_json(&text).unwrap();
+                variable.value = Some("(a TaskSpec)".to_owned());
+            }
+        }
+        job
+    }
+
+    #[test]
+    fn the_job_of_each_task_is_the_one_on_file() {
+        for task in TaskKind::ALL {
+            insta::assert_yaml_snapshot!(task.name(), without_task_text(built(task)));
+        }
+    }
+
+    #[test]
+    fn only_tasks_that_compute_ask_for_a_gpu() {
+        for task in TaskKind::ALL {
+            let pod = built(task).spec.unwrap().template.spec.unwrap();
+            let limits = pod.containers[0].resources.clone().unwrap().limits.unwrap();
+            assert_eq!(
+                limits.contains_key("nvidia.com/gpu"),
+                task.needs_device(),
+                "{task}"
+            );
+            assert!(limits.contains_key("memory"), "{task}");
+        }
+    }
+
+    #[test]
+    fn a_work_queue_job_has_no_completions() {
+        for task in TaskKind::ALL {
+            let spec = built(task).spec.unwrap();
+            assert_eq!(spec.completions.is_none(), task.is_work_queue(), "{task}");
+        }
+        assert_eq!(built(TaskKind::Search).spec.unwrap().parallelism, Some(4));
+    }
+
+    #[test]
+    fn the_task_reads_back_from_the_environment() {
+        let pod = built(TaskKind::Search).spec.unwrap().template.spec.unwrap();
+        let env = pod.containers[0].env.clone().unwrap();
+        let text = env
+            .iter()
+            .find(|v| v.name == darwinlm_task::ENV_TASK)
+            .unwrap();
+        let task = darwinlm_task::TaskSpec::from_json(text.value.as_deref().unwrap()).unwrap();
+        assert_eq!(task.task.kind(), TaskKind::Search);
+        assert_eq!(task.run.name, "smollm2");
+    }
+}

@@ -1,0 +1,93 @@
+//! What this process remembers of runs between two looks: nothing that a restart may not lose.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use darwinlm_api::PruningRunStatus;
+
+/// What is remembered of each run, by UID.
+#[derive(Debug, Default)]
+pub struct Memory {
+    runs: Mutex<HashMap<String, Remembered>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Remembered {
+    written: Option<Written>,
+    failures: u32,
+}
+
+/// The last status that was written, and when.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The status.
+    pub status: PruningRunStatus,
+    /// When.
+    pub at: Instant,
+}
+
+impl Memory {
+    /// The status that this process wrote last. The watch may be behind it.
+    pub fn written(&self, uid: &str) -> Option<Written> {
+        self.lock().get(uid)?.written.clone()
+    }
+
+    /// Notes what was written.
+    pub fn wrote(&self, uid: &str, status: PruningRunStatus, at: Instant) {
+        self.lock().entry(uid.to_owned()).or_default().written = Some(Written { status, at });
+    }
+
+    /// Notes that a look succeeded.
+    pub fn succeeded(&self, uid: &str) {
+        if let Some(remembered) = self.lock().get_mut(uid) {
+            remembered.failures = 0;
+        }
+    }
+
+    /// Notes that a look failed; says how many have failed in a row.
+    pub fn failed(&self, uid: &str) -> u32 {
+        let mut runs = self.lock();
+        let remembered = runs.entry(uid.to_owned()).or_default();
+        remembered.failures = remembered.failures.saturating_add(1);
+        remembered.failures
+    }
+
+    /// Forgets every run but these.
+    pub fn keep_only(&self, uids: &HashSet<String>) {
+        self.lock().retain(|uid, _| uids.contains(uid));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_counted_until_a_success() {
+        let memory = Memory::default();
+        assert_eq!(
+            (memory.failed("a"), memory.failed("a"), memory.failed("b")),
+            (1, 2, 1)
+        );
+        memory.succeeded("a");
+        assert_eq!(memory.failed("a"), 1);
+    }
+
+    #[test]
+    fn a_run_that_is_gone_is_forgotten() {
+        let memory = Memory::default();
+        for uid in ["a", "b"] {
+            memory.wrote(uid, PruningRunStatus::default(), Instant::now());
+        }
+        memory.keep_only(&HashSet::from(["b".to_owned()]));
+        assert!(memory.written("a").is_none());
+        assert!(memory.written("b").is_some());
+    }
+}

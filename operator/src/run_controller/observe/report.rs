@@ -1,0 +1,133 @@
+//! Reports: which text is one, and which of several counts.
+
+use darwinlm_task::{ExitCode, Outcome, RunIdentity, TaskKind, TaskReport, VERSION};
+use serde::Deserialize;
+
+/// Reads a report; what cannot be read, or is of another version, is none.
+pub(super) fn read(text: &str) -> Option<TaskReport> {
+    serde_json::from_str(text)
+        .ok()
+        .filter(|report: &TaskReport| report.version == VERSION)
+}
+
+/// Whether a report is of this run and task: a pod's own words are not to be believed blindly.
+pub(super) fn is_of(report: &TaskReport, identity: &RunIdentity, task: TaskKind) -> bool {
+    report.run_uid == identity.uid && report.task == task
+}
+
+/// The larger, the more it says: done before failed for good before failed, then the generation.
+pub(super) fn weight(report: &TaskReport) -> (u8, u32) {
+    let outcome = match &report.outcome {
+        Outcome::Done | Outcome::BudgetSpent => 2,
+        Outcome::Failed { code, .. } if is_final(*code) => 1,
+        Outcome::Failed { .. } | Outcome::Running => 0,
+    };
+    (outcome, generation(report))
+}
+
+/// Whether what one worker said at its end counts more than what another says at work.
+///
+/// The end of the task does, and a failure for good does; a worker that was only stopped does not:
+/// the others go on.
+pub(super) fn outweighs(ended: &TaskReport, at_work: &TaskReport) -> bool {
+    let (outcome, generation_then) = weight(ended);
+    outcome > 0 || generation_then > generation(at_work)
+}
+
+fn is_final(code: u8) -> bool {
+    ExitCode::from_code(code.into()).is_some_and(ExitCode::is_final)
+}
+
+fn generation(report: &TaskReport) -> u32 {
+    report.search.as_ref().map_or(0, |search| search.generation)
+}
+
+/// The newest progress in a worker's log: one JSON object a line, some with the whole report in
+/// `progress_report`, as an object or as its text.
+pub(super) fn last_progress(log: &str) -> Option<TaskReport> {
+    #[derive(Deserialize)]
+    struct Line {
+        progress_report: Told,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Text(String),
+        Object(serde_json::Value),
+    }
+    log.lines()
+        .rev()
+        .filter(|line| line.contains("progress_report"))
+        .find_map(
+            |line| match serde_json::from_str::<Line>(line).ok()?.progress_report {
+                Told::Text(text) => read(&text),
+                Told::Object(value) => read(&value.to_string()),
+            },
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome) -> TaskReport {
+        let run = RunIdentity {
+            namespace: "a".to_owned(),
+            name: "b".to_owned(),
+            uid: "c".to_owned(),
+        };
+        TaskReport {
+            outcome,
+            ..TaskReport::running(&run, "w", TaskKind::Search)
+        }
+    }
+
+    fn failed(code: u8) -> TaskReport {
+        report(Outcome::Failed {
+            code,
+            reason: String::new(),
+            message: String::new(),
+        })
+    }
+
+    #[test]
+    fn the_last_progress_of_a_log_counts() {
+        let first = report(Outcome::Running).to_json();
+        let last = report(Outcome::Done).to_json();
+        let log = format!(
+            "{{\"message\":\"starts\"}}\n{{\"progress_report\":{}}}\n{{\"progress_report\":{last}}}\n\
+             {{\"message\":\"no progress_report here\"}}\nnot json progress_report\n",
+            serde_json::to_string(&first).unwrap(),
+        );
+        assert_eq!(last_progress(&log), Some(report(Outcome::Done)));
+        let log = format!(
+            "{{\"progress_report\":{}}}",
+            serde_json::to_string(&first).unwrap()
+        );
+        assert_eq!(last_progress(&log), Some(report(Outcome::Running)));
+        assert_eq!(last_progress("nothing"), None);
+    }
+
+    #[test]
+    fn done_counts_more_than_failed_for_good_and_that_more_than_stopped() {
+        let (done, spec, stopped) = (report(Outcome::Done), failed(78), failed(75));
+        assert!(weight(&done) > weight(&spec));
+        assert!(weight(&spec) > weight(&stopped));
+    }
+
+    #[test]
+    fn a_worker_that_was_stopped_does_not_silence_those_at_work() {
+        let at_work = report(Outcome::Running);
+        assert!(!outweighs(&failed(75), &at_work));
+        assert!(outweighs(&failed(12), &at_work));
+        assert!(outweighs(&report(Outcome::Done), &at_work));
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_none() {
+        let text = report(Outcome::Done)
+            .to_json()
+            .replace("\"version\":1", "\"version\":999");
+        assert_eq!(read(&text), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! One look at one run: observe, validate, decide, build, apply, update the status.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use darwinlm_api::{
+    PruningRun, PruningRunStatus,
+    conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, runtime::controller::Action};
+use tracing::Instrument;
+
+use super::{
+    Context, Error,
+    apply::{self, Applied, Jobs},
+    backoff,
+    decide::{Decision, decide, reject},
+    memory::Written,
+    observe::observe,
+    update_status::{self, Due, changes::changes},
+    validate::{Placement, ValidatedRun, validate},
+};
+
+/// All six steps together take at most this long, so that one run never holds up the others.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Takes a run one step further and says when to look again.
+pub(super) async fn reconcile(
+    run: Arc<PruningRun>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    if run.metadata.deletion_timestamp.is_some() {
+        // What the run owns goes with it.
+        return Ok(Action::await_change());
+    }
+    let uid = run.uid().unwrap_or_default();
+    let span = tracing::info_span!(
+        "reconcile",
+        namespace = run.namespace(),
+        run = run.name_any(),
+        uid
+    );
+    let _active = context.metrics.reconcile();
+    let started = Instant::now();
+    let result = tokio::time::timeout(DEADLINE, steps(&run, &uid, &context))
+        .instrument(span)
+        .await
+        .unwrap_or(Err(Error::Deadline(DEADLINE)));
+    context
+        .metrics
+        .reconciled(result.as_ref().err().map(Error::kind), started.elapsed());
+    if result.is_ok() {
+        context.memory.succeeded(&uid);
+    }
+    result
+}
+
+/// After a failure: again, later and later.
+pub(super) fn error_policy(run: Arc<PruningRun>, _: &Error, context: Arc<Context>) -> Action {
+    let uid = run.uid().unwrap_or_default();
+    Action::requeue(backoff(context.memory.failed(&uid), &uid))
+}
+
+async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action, Error> {
+    let now = Timestamp::now();
+    let written = context.memory.written(uid);
+    let known = match &written {
+        Some(written) => written.status.clone(),
+        None => run.status.clone().unwrap_or_default(),
+    };
+    let observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
+    let valid = validate(run, &Placement::Pods);
+    let decision = match &valid {
+        Ok(valid) => decide(valid, &observed, now),
+        Err(rejection) => reject(rejection, run.metadata.generation, &known, now),
+    };
+    let outcome = match &valid {
+        // Objects are built where they are made: only what does not exist yet is.
+        Ok(valid) => carry_out(context, valid, &decision).await,
+        Err(_) => Ok(Applied::default()),
+    };
+    let applied = match outcome {
+        Ok(applied) => applied,
+        Err(error) => {
+            if let Some(words) = error.for_the_user() {
+                let blocked = blocked(decision.status, words, run.metadata.generation, now);
+                say(
+                    run,
+                    context,
+                    &known,
+                    blocked,
+                    &Applied::default(),
+                    written.as_ref(),
+                )
+                .await?;
+            }
+            return Err(error.into());
+        }
+    };
+    let Decision {
+        actions: _,
+        status,
+        requeue_after,
+        ended: _,
+    } = decision;
+    let due = say(run, context, &known, status, &applied, written.as_ref()).await?;
+    Ok(next_look(requeue_after.map(|_| context.limits.poll), due))
+}
+
+async fn carry_out(
+    context: &Context,
+    valid: &ValidatedRun,
+    decision: &Decision,
+) -> Result<Applied, apply::Error> {
+    Jobs::new(&context.client, valid, &context.worker_image)
+        .apply(&decision.actions)
+        .await
+}
+
+/// The status that says that an action is not possible until somebody changes something.
+fn blocked(
+    mut status: PruningRunStatus,
+    words: String,
+    spec_revision: Option<i64>,
+    now: Timestamp,
+) -> PruningRunStatus {
+    let finding = Finding {
+        type_: ConditionType::Progressing,
+        status: ConditionStatus::False,
+        reason: Reason::PodRefused,
+        message: words,
+    };
+    conditions::set(&mut status.conditions, finding, spec_revision, now);
+    status
+}
+
+/// Writes the status and its events if it is time to.
+async fn say(
+    run: &PruningRun,
+    context: &Context,
+    known: &PruningRunStatus,
+    status: PruningRunStatus,
+    applied: &Applied,
+    written: Option<&Written>,
+) -> Result<Due, Error> {
+    let status = update_status::capped(status);
+    let now = Instant::now();
+    let last = written.map(|written| written.at);
+    let due = update_status::due(known, &status, last, now, context.limits.status);
+    // A Job that was made is told even if the status already says that it would be.
+    if due == Due::Now || !applied.created.is_empty() {
+        if due != Due::Never {
+            update_status::write(&context.client, run, &status).await?;
+        }
+        let every_generation = run.spec.search.generations_per_job == 1;
+        let changes = changes(known, &status, applied, every_generation);
+        for change in &changes {
+            tracing::info!(
+                reason = change.reason(),
+                note = change.note(),
+                "the run has changed"
+            );
+        }
+        context
+            .memory
+            .wrote(&run.uid().unwrap_or_default(), status, now);
+        update_status::publish(&context.recorder, run, changes).await;
+    }
+    Ok(due)
+}
+
+/// The earlier of the next poll and the next write of progress.
+fn next_look(poll: Option<Duration>, due: Due) -> Action {
+    let write = match due {
+        Due::In(rest) => Some(rest),
+        Due::Never | Due::Now => None,
+    };
+    match poll.into_iter().chain(write).min() {
+        Some(wait) => Action::requeue(wait),
+        None => Action::await_change(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Whole looks at a run against a stand-in for the API server, with its faults.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    metrics::Metrics,
+    run_controller::{Limits, WorkerImage},
+};
+
+const RUN: &str = include_str!("../../../tests/fixtures/cluster-run.yaml");
+
+/// One request that is expected, and its answer.
+struct Exchange {
+    method: Method,
+    path: &'static str,
+    code: u16,
+    answer: Value,
+}
+
+fn exchange(method: Method, path: &'static str, code: u16, answer: Value) -> Exchange {
+    Exchange {
+        method,
+        path,
+        code,
+        answer,
+    }
+}
+
+fn empty_list(kind: &str, version: &str) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {}, "items": []})
+}
+
+fn failure(code: u16, reason: &str, message: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
+        "reason": reason, "message": message})
+}
+
+const JOBS: &str = "/apis/batch/v1/namespaces/research/jobs";
+const PREPARE: &str = "/apis/batch/v1/namespaces/research/jobs/smollm2-prepare-a1";
+const STATUS: &str = "/apis/darwinlm.io/v1alpha1/namespaces/research/pruningruns/smollm2/status";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/research/events";
+
+fn run() -> Arc<PruningRun> {
+    Arc::new(serde_saphyr::from_str(RUN).unwrap())
+}
+
+/// The bodies of the requests, in their order.
+type Sent = Arc<Mutex<Vec<Value>>>;
+
+/// A context whose API server expects these exchanges in this order, and ends with them.
+fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHandle<()>) {
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let sent = Sent::default();
+    let (bodies, mut left) = (sent.clone(), VecDeque::from(exchanges));
+    let server = tokio::spawn(async move {
+        while let Some(expected) = left.pop_front() {
+            let (request, send) = handle.next_request().await.expect("a request");
+            assert_eq!(
+                (request.method(), request.uri().path()),
+                (&expected.method, expected.path)
+            );
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            bodies.lock().unwrap().push(body);
+            let answer = Body::from(serde_json::to_vec(&expected.answer).unwrap());
+            send.send_response(
+                Response::builder()
+                    .status(expected.code)
+                    .body(answer)
+                    .unwrap(),
+            );
+        }
+        if let Some((request, _)) = handle.next_request().await {
+            panic!(
+                "one request too many: {} {}",
+                request.method(),
+                request.uri()
+            );
+        }
+    });
+    let limits = Limits {
+        concurrency: 1,
+        poll: Duration::from_secs(10),
+        status: Duration::from_secs(5),
+    };
+    let image = WorkerImage {
+        image: "runner:1".to_owned(),
+        pull_policy: "Never".to_owned(),
+    };
+    let client = Client::new(service, "research");
+    let context = Context::new(
+        client,
+        Some("test".to_owned()),
+        Metrics::new(),
+        image,
+        limits,
+    );
+    (Arc::new(context), sent, server)
+}
+
+/// Ends the context, so that the server checks that every exchange took place.
+async fn finish(context: Arc<Context>, server: tokio::task::JoinHandle<()>) {
+    assert_eq!(Arc::strong_count(&context), 1);
+    drop(context);
+    server.await.unwrap();
+}
+
+fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
+    let conditions = status["status"]["conditions"].as_array().unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == type_)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_first_look_makes_the_first_job_and_says_so() {
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    let action = reconcile(run(), context.clone()).await.unwrap();
+    assert_eq!(action, Action::requeue(Duration::from_secs(10)));
+    finish(context, server).await;
+    let sent = sent.lock().unwrap();
+    assert_eq!(sent[1]["metadata"]["name"], "smollm2-prepare-a1");
+    assert_eq!(
+        sent[1]["metadata"]["ownerReferences"][0]["uid"],
+        run().uid().unwrap()
+    );
+    let status = &sent[2];
+    assert_eq!(status["metadata"]["uid"], run().uid().unwrap());
+    assert_eq!(status["status"]["observedGeneration"], 3);
+    assert_eq!(condition(status, "Accepted")["status"], "True");
+    assert_eq!(condition(status, "Succeeded")["status"], "Unknown");
+    assert!(status.get("spec").is_none());
+    let reasons: Vec<_> = sent[3..]
+        .iter()
+        .map(|event| event["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["RunAccepted", "TaskStarted"]);
+}
+
+#[tokio::test]
+async fn a_job_whose_creation_was_not_answered_is_taken_as_ours() {
+    let existing = json!({"metadata": {"name": "smollm2-prepare-a1", "ownerReferences": [
+        {"apiVersion": "darwinlm.io/v1alpha1", "kind": "PruningRun", "name": "smollm2",
+         "uid": run().uid().unwrap(), "controller": true}]}});
+    let (context, _, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            409,
+            failure(409, "AlreadyExists", "exists"),
+        ),
+        exchange(Method::GET, PREPARE, 200, existing),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    reconcile(run(), context.clone()).await.unwrap();
+    finish(context, server).await;
+}
+
+#[tokio::test]
+async fn a_job_of_somebody_else_is_left_alone_and_named() {
+    let foreign = json!({"metadata": {"name": "smollm2-prepare-a1", "ownerReferences": []}});
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            409,
+            failure(409, "AlreadyExists", "exists"),
+        ),
+        exchange(Method::GET, PREPARE, 200, foreign),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    let error = reconcile(run(), context.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), "name_taken");
+    finish(context, server).await;
+    let sent = sent.lock().unwrap();
+    let progressing = condition(&sent[3], "Progressing");
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"]),
+        (&json!("False"), &json!("PodRefused"))
+    );
+    let message = progressing["message"].as_str().unwrap();
+    assert!(message.contains("research/smollm2-prepare-a1"), "{message}");
+    assert_eq!(sent[5]["reason"], "Stalled");
+}
+
+#[tokio::test]
+async fn what_a_quota_refuses_is_told_in_the_api_servers_words() {
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            403,
+            failure(403, "Forbidden", "exceeded quota: jobs"),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    let error = reconcile(run(), context.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), "refused");
+    finish(context, server).await;
+    let message = condition(&sent.lock().unwrap()[2], "Progressing")["message"].clone();
+    assert!(
+        message.as_str().unwrap().contains("exceeded quota: jobs"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_error_changes_nothing_and_is_tried_again_later() {
+    let error = || failure(500, "InternalError", "etcd is away");
+    let (context, _, server) = context(vec![
+        exchange(Method::GET, JOBS, 500, error()),
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(Method::POST, JOBS, 500, error()),
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(Method::PATCH, STATUS, 500, error()),
+    ]);
+    for kind in ["observe", "apply", "update_status"] {
+        let error = reconcile(run(), context.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let wait = error_policy(run(), &error, context.clone());
+        assert_ne!(wait, Action::await_change());
+    }
+    finish(context, server).await;
+}
+
+#[tokio::test]
+async fn a_rejected_run_makes_nothing_and_says_why() {
+    let mut rejected = (*run()).clone();
+    rejected.spec.queue_name = Some("gpu-queue".to_owned());
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+    ]);
+    let rejected = Arc::new(rejected);
+    let action = reconcile(rejected.clone(), context.clone()).await.unwrap();
+    assert_eq!(action, Action::await_change());
+    // The second look finds everything said and writes nothing.
+    reconcile(rejected, context.clone()).await.unwrap();
+    finish(context, server).await;
+    let sent = sent.lock().unwrap();
+    let accepted = condition(&sent[1], "Accepted");
+    assert_eq!(
+        (&accepted["status"], &accepted["reason"]),
+        (&json!("False"), &json!("NotYetSupported"))
+    );
+    assert_eq!(sent[2]["reason"], "RunRejected");
+    assert_eq!(sent[2]["type"], "Warning");
+}
+
+#[tokio::test]
+async fn a_lost_event_is_no_failure() {
+    let (context, _, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(
+            Method::POST,
+            EVENTS,
+            403,
+            failure(403, "Forbidden", "no events"),
+        ),
+        exchange(
+            Method::POST,
+            EVENTS,
+            403,
+            failure(403, "Forbidden", "no events"),
+        ),
+    ]);
+    reconcile(run(), context.clone()).await.unwrap();
+    finish(context, server).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_replaced_gets_no_status() {
+    let (context, _, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            409,
+            failure(409, "Conflict", "uid mismatch"),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    reconcile(run(), context.clone()).await.unwrap();
+    finish(context, server).await;
+}
+
+#[tokio::test]
+async fn a_run_on_its_way_out_is_left_to_its_owner_references() {
+    let mut leaving = (*run()).clone();
+    leaving.metadata.deletion_timestamp = Some(
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()),
+    );
+    let (context, _, server) = context(Vec::new());
+    let action = reconcile(Arc::new(leaving), context.clone()).await.unwrap();
+    assert_eq!(action, Action::await_change());
+    finish(context, server).await;
+}

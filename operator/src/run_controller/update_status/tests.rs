@@ -1,0 +1,109 @@
+//! When a status is written, and how large it may be.
+
+use darwinlm_api::{
+    EvaluationStatus, GenomeStatus, SearchStatus, Survivor, TaskScore,
+    conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
+};
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(5);
+
+fn progressing(message: &str, reason: Reason) -> PruningRunStatus {
+    let mut status = PruningRunStatus::default();
+    let finding = Finding {
+        type_: ConditionType::Progressing,
+        status: ConditionStatus::True,
+        reason,
+        message: message.to_owned(),
+    };
+    conditions::set(
+        &mut status.conditions,
+        finding,
+        Some(1),
+        Timestamp::UNIX_EPOCH,
+    );
+    status
+}
+
+#[test]
+fn a_status_that_says_nothing_new_is_not_written() {
+    let status = progressing("a", Reason::Searching);
+    assert_eq!(
+        due(&status, &status, None, Instant::now(), INTERVAL),
+        Due::Never
+    );
+}
+
+#[test]
+fn progress_is_written_at_most_once_in_the_interval() {
+    let known = progressing("1 worker is at work", Reason::Searching);
+    let new = progressing("2 workers are at work", Reason::Searching);
+    let last = Instant::now();
+    let after = |seconds| {
+        due(
+            &known,
+            &new,
+            Some(last),
+            last + Duration::from_secs(seconds),
+            INTERVAL,
+        )
+    };
+    assert_eq!(after(2), Due::In(Duration::from_secs(3)));
+    assert_eq!(after(5), Due::Now);
+    assert_eq!(due(&known, &new, None, last, INTERVAL), Due::Now);
+}
+
+#[test]
+fn a_change_of_a_condition_or_of_the_revision_is_written_at_once() {
+    let known = progressing("a", Reason::Searching);
+    let last = Instant::now();
+    let other_reason = progressing("a", Reason::Evaluating);
+    assert_eq!(
+        due(&known, &other_reason, Some(last), last, INTERVAL),
+        Due::Now
+    );
+    let mut revised = known.clone();
+    revised.observed_generation = Some(2);
+    assert_eq!(due(&known, &revised, Some(last), last, INTERVAL), Due::Now);
+}
+
+#[test]
+fn a_status_never_outgrows_its_cap_and_keeps_the_survivor() {
+    let genome = GenomeStatus {
+        attention: "z".repeat(20_000),
+        mlp: "z".repeat(20_000),
+    };
+    let survivor = Survivor {
+        genome,
+        ..Survivor::default()
+    };
+    let search = SearchStatus {
+        generation: 7,
+        survivor: Some(Survivor {
+            genome: GenomeStatus::default(),
+            ..survivor.clone()
+        }),
+        survivors: vec![survivor; 10],
+        ..SearchStatus::default()
+    };
+    let score = TaskScore {
+        name: "n".repeat(2000),
+        ..TaskScore::default()
+    };
+    let evaluation = EvaluationStatus {
+        tasks: vec![score; 64],
+        ..EvaluationStatus::default()
+    };
+    let status = PruningRunStatus {
+        search: Some(search),
+        evaluation: Some(evaluation),
+        ..PruningRunStatus::default()
+    };
+    let capped = capped(status);
+    assert!(bytes(&capped) <= STATUS_BYTES, "{}", bytes(&capped));
+    let search = capped.search.unwrap();
+    assert_eq!(search.generation, 7);
+    assert!(search.survivor.is_some());
+}

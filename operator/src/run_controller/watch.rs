@@ -1,0 +1,167 @@
+//! What wakes a run: its spec, its Jobs, its pods.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use darwinlm_api::PruningRun;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::{
+        Config, Controller, Predicate, WatchStreamExt,
+        controller::Error as ControllerError,
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+
+use super::{
+    Context, Error,
+    reconcile::{error_policy, reconcile},
+};
+use crate::{
+    names::LABEL_RUN,
+    readiness::{Readiness, WatchId},
+};
+
+/// Events that come together are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Carries out every run of these namespaces, or of all if there is none, until `stop` resolves
+/// and the looks at work have ended.
+pub async fn run(
+    context: Arc<Context>,
+    namespaces: &[String],
+    readiness: Readiness,
+    stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) {
+    let scopes: Vec<Option<&str>> = match namespaces {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let controllers = scopes
+        .into_iter()
+        .map(|scope| controller(context.clone(), scope, readiness.clone(), stop.clone()));
+    futures::future::join_all(controllers).await;
+}
+
+async fn controller(
+    context: Arc<Context>,
+    namespace: Option<&str>,
+    readiness: Readiness,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let client = &context.client;
+    let (reader, writer) = reflector::store();
+    let watch = readiness.add(reader.clone());
+    let seen = seen(context.clone(), readiness, watch, reader.clone());
+    // The operator's own status writes change no generation, so that they wake nobody.
+    let runs = reflector::reflector(
+        writer,
+        watcher(api(client, namespace), watcher::Config::default()),
+    )
+    .default_backoff()
+    .inspect(seen)
+    .applied_objects()
+    .predicate_filter(
+        predicates::generation.combine(predicates::finalizers),
+        Default::default(),
+    );
+    let of_runs = watcher::Config::default().labels(LABEL_RUN);
+    // Metadata alone says whom an event concerns; the objects are read when they are needed.
+    let jobs: Api<PartialObjectMeta<Job>> = api(client, namespace);
+    let pods: Api<PartialObjectMeta<Pod>> = api(client, namespace);
+    Controller::for_stream(runs, reader)
+        .owns(jobs, of_runs.clone())
+        .watches(pods, of_runs, |pod| run_of(&pod))
+        .with_config(
+            Config::default()
+                .debounce(DEBOUNCE)
+                .concurrency(context.limits.concurrency),
+        )
+        .graceful_shutdown_on(stop)
+        .run(reconcile, error_policy, context.clone())
+        .for_each(|outcome| {
+            if let Err(error) = outcome {
+                log(&context, &error);
+            }
+            futures::future::ready(())
+        })
+        .boxed()
+        .await;
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// The run that a pod works for.
+fn run_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<PruningRun>> {
+    let run = pod.labels().get(LABEL_RUN)?;
+    Some(ObjectRef::new(run).within(&pod.namespace()?))
+}
+
+/// Notes how the watch of runs is doing, and forgets the runs that are gone.
+fn seen(
+    context: Arc<Context>,
+    readiness: Readiness,
+    watch: WatchId,
+    reader: Store<PruningRun>,
+) -> impl Fn(&watcher::Result<watcher::Event<PruningRun>>) {
+    move |event| match event {
+        Ok(event) => {
+            readiness.watch_works(watch);
+            if matches!(event, watcher::Event::Delete(_) | watcher::Event::InitDone) {
+                // Other namespaces' runs are theirs to keep.
+                let uids: HashSet<String> = readiness
+                    .runs()
+                    .iter()
+                    .filter_map(|run| run.uid())
+                    .collect();
+                context.memory.keep_only(&uids);
+                tracing::debug!(runs = reader.len(), "runs are watched");
+            }
+        }
+        Err(error) => {
+            readiness.watch_failed(watch, error);
+            context.metrics.watch_broke("pruningruns");
+        }
+    }
+}
+
+fn log(context: &Context, error: &ControllerError<Error, watcher::Error>) {
+    match error {
+        // Its Jobs are deleted after it, and each tells so.
+        ControllerError::ObjectNotFound(run) => tracing::debug!(%run, "the run is gone"),
+        ControllerError::ReconcilerFailed(error, run) => {
+            tracing::warn!(%run, kind = error.kind(), error = whole(error), "a run is tried again");
+        }
+        ControllerError::QueueError(error) => {
+            context.metrics.watch_broke("any");
+            tracing::warn!(error = whole(error), "a watch broke and is tried again");
+        }
+        ControllerError::RunnerError(error) => {
+            tracing::error!(error = whole(error), "the controller stops");
+        }
+    }
+}
+
+/// An error with all its causes in one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
