@@ -1,4 +1,5 @@
 //! The state machine as a table: what there is, and what is decided.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "fixtures/given.rs"]
 mod given;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use darwinlm_api::sources::{AddressError, Source, StoreUrl};
-use reqwest::Url;
 
 use super::{Placement, Rejection, VOLUMES};
 
@@ -132,13 +131,16 @@ fn unsupported(field: &str, text: &str) -> Rejection {
     Rejection::not_yet_supported(&format!("{field}: {scheme}://"), INSTEAD)
 }
 
-/// The URL of a path; characters with a meaning in URLs are escaped.
+/// The URL of a path. It is not escaped, for not every reader of it would undo that.
 fn file_url(field: &str, path: &Path) -> Result<String, Rejection> {
-    Url::from_file_path(path).map(String::from).map_err(|()| {
-        let path = path.display();
-        Rejection::invalid(
+    let shown = path.display();
+    match path.to_str() {
+        Some(text) if path.is_absolute() && !text.contains(['%', '?', '#']) => {
+            Ok(format!("file://{text}"))
+        }
+        _ => Err(Rejection::invalid(
             field,
-            format_args!("is {path}; an absolute path is accepted"),
-        )
-    })
+            format_args!("lies at {shown}; an absolute path without % ? # is accepted"),
+        )),
+    }
 }

@@ -1,0 +1,109 @@
+//! The user's command: one file per subcommand.
+
+mod get;
+mod run;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use darwinlm_store::{LedgerError, StoreError};
+use darwinlm_task::ExitCode;
+
+/// Prunes language models: runs a PruningRun on this machine, shows and checks what runs left.
+#[derive(Debug, Parser)]
+#[command(name = "darwinlm", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry out a PruningRun on this machine; the same command resumes it
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::Run),
+    /// Show the runs that a store holds
+    #[command(after_help = get::EXAMPLES)]
+    Get(get::Get),
+    /// Replay a run's search from its ledger, and check every file that it rests on
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Verify),
+}
+
+/// Why a command ends without its result.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+/// Does what was asked for; the code to exit with.
+pub async fn carry_out(arguments: Arguments) -> u8 {
+    let done = match arguments.command {
+        Command::Run(run) => run::run(run).await,
+        Command::Get(get) => get::get(get).await,
+        Command::Verify(verify) => verify::verify(verify).await,
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Failure { code, message }) => {
+            eprintln!("error: {message}");
+            code
+        }
+    }
+}
+
+impl Failure {
+    fn new(code: ExitCode, message: impl std::fmt::Display) -> Self {
+        Self {
+            code: code.code(),
+            message: message.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.exit_code(), chain(&error))
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::new(error.exit_code(), chain(&error))
+    }
+}
+
+/// An error and its causes in one line, without repeating what a message already says.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(this) = cause {
+        let said = this.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = this.source();
+    }
+    text
+}
+
+/// The URL of a store that was named by URL or by folder.
+fn store_url(named: &str) -> Result<String, Failure> {
+    if named.contains("://") {
+        return Ok(named.to_owned());
+    }
+    let path = std::path::absolute(Path::new(named)).map_err(|error| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("the store {named:?} is no folder: {error}"),
+        )
+    })?;
+    Ok(format!("file://{}", path.display()))
+}
+
+/// The folder of a store on this machine.
+fn store_folder(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("file://").map(PathBuf::from)
+}

@@ -1,0 +1,167 @@
+//! What a person sees of a run on this machine: a bar on a terminal, lines anywhere else.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use darwinlm_api::conditions::{ConditionType, get};
+use darwinlm_api::{PruningRunStatus, Stage};
+use darwinlm_task::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::evaluation::grouped;
+use crate::run_controller::observed::{Observed, ObservedJob};
+use crate::run_controller::validate::ValidatedRun;
+
+/// A line about progress within a stage appears at most so often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Standard error, as it is.
+#[derive(Debug)]
+pub enum Screen {
+    /// A terminal: one line that changes.
+    Bar(ProgressBar),
+    /// A file or pipe: a line whenever something happened.
+    Lines {
+        /// What the last line was about.
+        last: String,
+        /// When it was written.
+        at: Option<Instant>,
+    },
+}
+
+impl Screen {
+    /// Looks at what standard error is.
+    pub fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines {
+                last: String::new(),
+                at: None,
+            };
+        }
+        let bar = ProgressBar::new(1);
+        let style = ProgressStyle::with_template(
+            "{spinner} {prefix:<17} {bar:24} {pos}/{len} {msg} [{elapsed}, ETA {eta}]",
+        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self::Bar(bar)
+    }
+
+    /// Says something that stays.
+    pub fn say(&self, line: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Self::Lines { .. } => eprintln!("{line}"),
+        }
+    }
+
+    /// Shows how the run is doing.
+    pub fn show(&mut self, run: &ValidatedRun, status: &PruningRunStatus, observed: &Observed) {
+        let live = observed.live_jobs().first().copied();
+        let stage = status.stage.clone().unwrap_or_default();
+        let within = live.and_then(|job| job.report.as_ref()?.progress.clone());
+        let searching = stage == Stage::Searching.to_string();
+        let generation = status
+            .search
+            .as_ref()
+            .map_or(0, |search| search.generation.unsigned_abs());
+        match self {
+            Self::Bar(bar) => {
+                let (done, total) = match (&within, searching) {
+                    (_, true) => (u64::from(generation), u64::from(run.generations)),
+                    (Some(progress), false) => (progress.done, progress.total),
+                    (None, false) => (0, 1),
+                };
+                if bar.prefix() != stage {
+                    bar.reset();
+                    bar.set_prefix(stage);
+                }
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(details(status, live, within.as_ref(), searching));
+            }
+            Self::Lines { last, at } => {
+                let about = format!(
+                    "{stage} {generation} {}",
+                    warning(status).unwrap_or_default()
+                );
+                let is_new = *last != about;
+                let is_time = at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
+                if is_new || (is_time && within.is_some()) {
+                    *last = about;
+                    *at = Some(Instant::now());
+                    let generation = if searching {
+                        format!(" generation {generation}/{}", run.generations)
+                    } else {
+                        String::new()
+                    };
+                    let details = details(status, live, within.as_ref(), searching);
+                    eprintln!(
+                        "{}",
+                        format!("{stage}:{generation} {details}").trim_end_matches([' ', ':'])
+                    );
+                }
+            }
+        }
+    }
+
+    /// Leaves the screen to whatever is printed next.
+    pub fn finish(&self) {
+        match self {
+            Self::Bar(bar) => bar.finish_and_clear(),
+            Self::Lines { .. } => {}
+        }
+    }
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Everything beside stage and generation.
+fn details(
+    status: &PruningRunStatus,
+    live: Option<&ObservedJob>,
+    within: Option<&Progress>,
+    searching: bool,
+) -> String {
+    let mut parts = Vec::new();
+    if let Some(Progress { done, total, unit }) = within {
+        parts.push(format!("{done}/{total} {unit}"));
+    }
+    if let Some(survivor) = status
+        .search
+        .as_ref()
+        .and_then(|search| search.survivor.as_ref())
+        && searching
+    {
+        parts.push(format!("fitness {}", short(&survivor.fitness)));
+        parts.push(format!(
+            "{} parameters",
+            grouped(survivor.parameters.unsigned_abs())
+        ));
+        let genome = &survivor.genome;
+        parts.push(format!("attention {} mlp {}", genome.attention, genome.mlp));
+    }
+    if let Some(message) = warning(status) {
+        parts.push(message);
+    } else if let Some(workers) = live.map(|job| job.parallelism).filter(|count| *count > 1) {
+        parts.push(format!("{workers} workers"));
+    }
+    parts.join(", ")
+}
+
+/// What the run waits for, if it does.
+fn warning(status: &PruningRunStatus) -> Option<String> {
+    let condition = get(&status.conditions, ConditionType::Progressing)?;
+    let waits = condition.status == "False" && condition.reason == "WorkerFailing";
+    waits.then(|| condition.message.clone())
+}
+
+fn short(number: &str) -> String {
+    number
+        .parse::<f64>()
+        .map_or_else(|_| number.to_owned(), |number| format!("{number:.4}"))
+}
