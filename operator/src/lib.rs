@@ -9,7 +9,13 @@
 //! `run_controller::decide` is the whole state machine of a run. What differs between a cluster and
 //! one machine is only who looks and who acts.
 
+pub mod args;
+pub mod metrics;
 pub mod cli;
 pub mod local;
 pub mod names;
+pub mod operator;
+pub mod readiness;
 pub mod run_controller;
+pub mod server;
+pub mod telemetry;
