@@ -15,7 +15,10 @@ pub struct Failure {
 impl Failure {
     /// A failure that is told by a message alone.
     pub fn new(code: ExitCode, message: impl fmt::Display) -> Self {
-        Self { code, source: anyhow::anyhow!("{message}") }
+        Self {
+            code,
+            source: anyhow::anyhow!("{message}"),
+        }
     }
 }
 
@@ -40,7 +43,10 @@ where
     E: Into<anyhow::Error>,
 {
     fn or_fail(self, code: ExitCode, doing: impl fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure { code, source: error.into().context(doing.to_string()) })
+        self.map_err(|error| Failure {
+            code,
+            source: error.into().context(doing.to_string()),
+        })
     }
 }
 
@@ -51,7 +57,9 @@ mod tests {
     #[test]
     fn a_failure_tells_the_whole_chain() {
         let inner: Result<(), _> = Err(std::io::Error::other("the disk is gone"));
-        let failure = inner.or_fail(ExitCode::StoreUnavailable, "failed to read x").unwrap_err();
+        let failure = inner
+            .or_fail(ExitCode::StoreUnavailable, "failed to read x")
+            .unwrap_err();
         assert_eq!(failure.to_string(), "failed to read x: the disk is gone");
         assert_eq!(failure.code.code(), 69);
     }

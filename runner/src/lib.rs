@@ -9,21 +9,21 @@
 // shapes are written as suffixes: `x_BTD`
 #![allow(non_snake_case)]
 
+pub mod args;
+pub mod command;
 pub mod database;
 pub mod device;
 pub mod export;
+pub mod failure;
 pub mod fitness;
+pub mod metrics;
 pub mod model;
+pub mod progress;
 pub mod prune;
+pub mod serve;
 pub mod stitch;
+pub mod telemetry;
 pub mod tokens;
 pub mod train;
 pub mod trial;
 pub mod weights;
-pub mod args;
-pub mod command;
-pub mod failure;
-pub mod metrics;
-pub mod progress;
-pub mod serve;
-pub mod telemetry;

@@ -29,14 +29,23 @@ impl Metrics {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(name, help).expect("the name is valid");
-            registry.register(Box::new(counter.clone())).expect("the name is new");
+            registry
+                .register(Box::new(counter.clone()))
+                .expect("the name is new");
             counter
         };
-        let tokens_trained =
-            counter("darwinlm_worker_tokens_trained_total", "Tokens that candidates were trained on.");
-        let tokens_scored =
-            counter("darwinlm_worker_tokens_scored_total", "Tokens that candidates were scored on.");
-        let trials = counter("darwinlm_worker_trials_total", "Trials that this worker finished.");
+        let tokens_trained = counter(
+            "darwinlm_worker_tokens_trained_total",
+            "Tokens that candidates were trained on.",
+        );
+        let tokens_scored = counter(
+            "darwinlm_worker_tokens_scored_total",
+            "Tokens that candidates were scored on.",
+        );
+        let trials = counter(
+            "darwinlm_worker_trials_total",
+            "Trials that this worker finished.",
+        );
         let modules = counter(
             "darwinlm_worker_modules_total",
             "Modules that this worker wrote to the level database.",
@@ -46,12 +55,23 @@ impl Metrics {
                 .buckets(prometheus::exponential_buckets(0.125, 2.0, 16).expect("a valid series")),
         )
         .expect("the name is valid");
-        registry.register(Box::new(trial_seconds.clone())).expect("the name is new");
-        let generation =
-            IntGauge::new("darwinlm_worker_generation", "Generations in the ledger.")
-                .expect("the name is valid");
-        registry.register(Box::new(generation.clone())).expect("the name is new");
-        Self { registry, tokens_trained, tokens_scored, trial_seconds, trials, generation, modules }
+        registry
+            .register(Box::new(trial_seconds.clone()))
+            .expect("the name is new");
+        let generation = IntGauge::new("darwinlm_worker_generation", "Generations in the ledger.")
+            .expect("the name is valid");
+        registry
+            .register(Box::new(generation.clone()))
+            .expect("the name is new");
+        Self {
+            registry,
+            tokens_trained,
+            tokens_scored,
+            trial_seconds,
+            trials,
+            generation,
+            modules,
+        }
     }
 
     /// The text that Prometheus scrapes.

@@ -33,7 +33,10 @@ impl Reporter {
     /// Changes the report, and logs a line for readers of the pod's log when it is time.
     pub fn update(&self, change: impl FnOnce(&mut TaskReport)) {
         self.report.send_modify(change);
-        let mut last = self.last_logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .last_logged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *last = Some(Instant::now());
             drop(last);
@@ -44,7 +47,11 @@ impl Reporter {
     /// Says how far the task is.
     pub fn progress(&self, done: u64, total: u64, unit: &str) {
         self.update(|report| {
-            report.progress = Some(Progress { done, total, unit: unit.to_owned() });
+            report.progress = Some(Progress {
+                done,
+                total,
+                unit: unit.to_owned(),
+            });
         });
     }
 

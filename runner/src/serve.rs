@@ -52,11 +52,17 @@ pub async fn serve(
 }
 
 async fn progress(State(served): State<Served>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], served.reporter.current().to_json())
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        served.reporter.current().to_json(),
+    )
 }
 
 async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], served.metrics.text())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        served.metrics.text(),
+    )
 }
 
 #[cfg(test)]
@@ -77,16 +83,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_answers_progress_metrics_and_health() {
-        let run = RunIdentity { namespace: "a".into(), name: "b".into(), uid: "c".into() };
+        let run = RunIdentity {
+            namespace: "a".into(),
+            name: "b".into(),
+            uid: "c".into(),
+        };
         let reporter = Reporter::new(TaskReport::running(&run, "w", TaskKind::Search));
         let metrics = Metrics::new();
         metrics.tokens_trained.inc_by(7);
-        let server = serve("127.0.0.1:0", reporter.clone(), metrics).await.unwrap();
+        let server = serve("127.0.0.1:0", reporter.clone(), metrics)
+            .await
+            .unwrap();
         reporter.progress(3, 4, "trials");
         let progress = fetch(server.address, "/progress").await;
-        assert!(progress.contains(r#""progress":{"done":3,"total":4,"unit":"trials"}"#), "{progress}");
+        assert!(
+            progress.contains(r#""progress":{"done":3,"total":4,"unit":"trials"}"#),
+            "{progress}"
+        );
         let metrics = fetch(server.address, "/metrics").await;
-        assert!(metrics.contains("darwinlm_worker_tokens_trained_total 7"), "{metrics}");
+        assert!(
+            metrics.contains("darwinlm_worker_tokens_trained_total 7"),
+            "{metrics}"
+        );
         assert!(fetch(server.address, "/healthz").await.ends_with("ok\n"));
     }
 }

@@ -10,8 +10,17 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     if std::io::stderr().is_terminal() {
-        fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+        fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .init();
     } else {
-        fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+        fmt()
+            .json()
+            .flatten_event(true)
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
     }
 }

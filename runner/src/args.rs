@@ -1,0 +1,111 @@
+//! The command line, raw as it was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Prunes large language models on libtorch.
+#[derive(Debug, Parser)]
+#[command(name = "darwinlm-runner", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do the task in DARWINLM_TASK; what a Job's worker runs
+    Work,
+    /// Fill a level database from a model and calibration tokens
+    #[command(
+        after_help = "Example:\n  darwinlm-runner build-database --model models/smollm2 \
+                            --tokens calibration.safetensors --levels 9 --out database --json"
+    )]
+    BuildDatabase(BuildDatabase),
+    /// Measure a dense model, or a candidate of its level database
+    #[command(
+        after_help = "Example:\n  darwinlm-runner evaluate --model models/smollm2 --database \
+                            database --level 5 --tokens validation.safetensors --json"
+    )]
+    Evaluate(Evaluate),
+}
+
+/// How to compute; the defaults are those of a CPU worker.
+#[derive(Debug, Args)]
+pub struct Numerics {
+    /// The device: Auto, Cpu or Cuda
+    #[arg(long, default_value = "Auto", value_parser = device)]
+    pub device: darwinlm_task::DeviceRequest,
+    /// Threads of one operation on the CPU
+    #[arg(long, default_value_t = darwinlm_task::NumericsPlan::DEFAULT_THREADS)]
+    pub threads: u32,
+}
+
+/// `build-database`.
+#[derive(Debug, Args)]
+pub struct BuildDatabase {
+    /// Folder with config.json and safetensors
+    #[arg(long)]
+    pub model: PathBuf,
+    /// safetensors file with input_ids [sequences, length]
+    #[arg(long)]
+    pub tokens: PathBuf,
+    /// JSON file with the units kept per level: {"attention": [9, …, 0], "mlp": [1536, …, 0]}
+    #[arg(long, conflicts_with = "levels")]
+    pub ladder: Option<PathBuf>,
+    /// Levels above dense, evenly spaced
+    #[arg(long, default_value_t = 10)]
+    pub levels: u8,
+    /// Intermediate columns are removed in multiples of this
+    #[arg(long, default_value_t = 32)]
+    pub mlp_granularity: u32,
+    /// Thousandths of the mean diagonal that damp the Hessian
+    #[arg(long, default_value_t = 10)]
+    pub damping_permille: u32,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// How to compute.
+    #[command(flatten)]
+    pub numerics: Numerics,
+}
+
+/// `evaluate`.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// Folder with config.json and safetensors
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Level database of that model
+    #[arg(long)]
+    pub database: Option<PathBuf>,
+    /// Every module at this level
+    #[arg(long, requires = "database", conflicts_with = "genome")]
+    pub level: Option<u8>,
+    /// JSON file with a genome: {"attention": "5553…", "mlp": "4565…"}
+    #[arg(long, requires = "database")]
+    pub genome: Option<PathBuf>,
+    /// safetensors file with input_ids [sequences, length]
+    #[arg(long)]
+    pub tokens: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// How to compute.
+    #[command(flatten)]
+    pub numerics: Numerics,
+}
+
+fn device(text: &str) -> Result<darwinlm_task::DeviceRequest, String> {
+    match text {
+        "Auto" => Ok(darwinlm_task::DeviceRequest::Auto),
+        "Cpu" => Ok(darwinlm_task::DeviceRequest::Cpu),
+        "Cuda" => Ok(darwinlm_task::DeviceRequest::Cuda),
+        _ => Err("accepted: Auto, Cpu, Cuda".to_owned()),
+    }
+}

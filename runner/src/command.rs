@@ -1,0 +1,50 @@
+//! The commands: each opens what it needs, computes, and closes.
+
+mod build_database;
+mod compute;
+mod evaluate;
+mod export;
+mod prepare;
+mod search;
+mod source;
+mod work;
+
+use darwinlm_task::ExitCode;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+
+/// Runs a command to its end; a failure is told on standard error.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot start");
+            return ExitCode::Bug;
+        }
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            Command::Work => work::work().await,
+            Command::BuildDatabase(arguments) => told(build_database::by_hand(arguments).await),
+            Command::Evaluate(arguments) => told(evaluate::by_hand(arguments).await),
+        }
+    });
+    // A trial that was given up still computes on its thread; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+fn told(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::Done,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What every computing task opens: the device, the plan, the dense model, tokens and the database.
+
+use std::path::PathBuf;
+
+use darwinlm_search::{Ladder, Ladders, ModuleKind, PerKind, Shape};
+use darwinlm_store::{Folder, open_folder};
+use darwinlm_task::{
+    DeviceClass, DeviceRequest, Dtype, ExitCode, NumericsPlan, Plan, PruningSpec, Spacing,
+    TokenSlice, paths,
+};
+use serde_json::json;
+use tch::{Device, Kind};
+use tokio::task::block_in_place;
+
+use super::prepare::digest_of;
+use super::work::{Context, store_failure};
+use crate::database::{self, Database};
+use crate::device;
+use crate::failure::{Failure, OrFail};
+use crate::fitness::Teacher;
+use crate::model::DenseModel;
+use crate::tokens::Sequences;
+
+/// The type that passes compute in.
+pub(super) fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::BFloat16 => Kind::BFloat16,
+    }
+}
+
+/// The device of a request, and its class.
+///
+/// # Errors
+/// Exit code 78 when CUDA is asked for and does not work: nothing falls back silently.
+pub(super) fn device(request: DeviceRequest) -> Result<(Device, DeviceClass), Failure> {
+    match (request, device::cuda()) {
+        (DeviceRequest::Cpu, _) | (DeviceRequest::Auto, Err(_)) => {
+            Ok((Device::Cpu, DeviceClass::Cpu))
+        }
+        (DeviceRequest::Auto | DeviceRequest::Cuda, Ok(device)) => Ok((device, DeviceClass::Cuda)),
+        (DeviceRequest::Cuda, Err(error)) => Err(Failure::new(
+            ExitCode::BadSpec,
+            format!("spec.worker.device: {error}"),
+        )),
+    }
+}
+
+/// A run as `prepare` left it, on this worker's device.
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) device: Device,
+    pub(super) device_class: DeviceClass,
+    tokens: Folder,
+}
+
+impl Prepared {
+    /// Reads the plan, and sets the device up as it says.
+    pub(super) async fn open(context: &Context) -> Result<Self, Failure> {
+        let key = context.paths.plan();
+        let plan: Plan = context.store.get_json(&key).await.map_err(store_failure)?;
+        let (device, device_class) = device(context.spec.device)?;
+        if device_class != plan.numerics.device_class {
+            tracing::warn!(
+                planned = ?plan.numerics.device_class, found = ?device_class,
+                "This worker's device is of another class than the plan's; recorded fitness decides."
+            );
+        }
+        device::set_threads(plan.numerics.threads);
+        let tokens = complete(context, &paths::tokens(&plan.tokens)).await?;
+        Ok(Self {
+            plan,
+            device,
+            device_class,
+            tokens,
+        })
+    }
+
+    /// The numerics plan.
+    pub(super) fn numerics(&self) -> &NumericsPlan {
+        &self.plan.numerics
+    }
+
+    /// A slice of the tokens, checked against its digest.
+    pub(super) async fn sequences(
+        &self,
+        context: &Context,
+        slice: TokenSlice,
+        dense: &DenseModel,
+    ) -> Result<Sequences, Failure> {
+        let name = format!("{}.safetensors", slice.name());
+        let path = self
+            .tokens
+            .fetch(&name, &context.cache)
+            .await
+            .map_err(store_failure)?;
+        block_in_place(|| Sequences::open(&path, dense.config.vocabulary)).or_fail(
+            ExitCode::BadData,
+            format!("failed to read the {} tokens", slice.name()),
+        )
+    }
+
+    /// The dense model, every file checked against its digest.
+    pub(super) async fn dense(&self, context: &Context) -> Result<DenseModel, Failure> {
+        let folder = self.model_folder(context).await?;
+        let kind = kind(self.plan.numerics.dtype);
+        block_in_place(|| DenseModel::open(&folder, kind, self.device))
+            .or_fail(ExitCode::BadData, "failed to load the dense model")
+    }
+
+    /// A folder on this machine with the model's files under their own names.
+    pub(super) async fn model_folder(&self, context: &Context) -> Result<PathBuf, Failure> {
+        let stored = complete(context, &paths::model(&self.plan.model)).await?;
+        let folder = context
+            .cache
+            .join(format!("model-{}-{}", self.plan.model, context.worker));
+        std::fs::create_dir_all(&folder).or_fail(
+            ExitCode::Bug,
+            format!("failed to make {}", folder.display()),
+        )?;
+        for name in stored.manifest().files.keys() {
+            let path = stored
+                .fetch(name, &context.cache)
+                .await
+                .map_err(store_failure)?;
+            let link = folder.join(name);
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(&path, &link)
+                .or_fail(ExitCode::Bug, format!("failed to link {}", link.display()))?;
+        }
+        Ok(folder)
+    }
+
+    /// The digest that names the level database of this model, these calibration tokens and these
+    /// numbers.
+    pub(super) fn database_digest(&self, pruning: &PruningSpec) -> String {
+        digest_of(&json!({
+            "version": database::FORMAT_VERSION,
+            "model": self.plan.model,
+            "calibration": self.plan.calibration.sha256,
+            "pruning": pruning,
+            "numerics": self.plan.numerics,
+        }))
+    }
+
+    /// The digest that names the teacher states of this model over these slices.
+    pub(super) fn teacher_digest(&self) -> String {
+        digest_of(&json!({
+            "version": database::FORMAT_VERSION,
+            "model": self.plan.model,
+            "fitness": self.plan.fitness.sha256,
+            "validation": self.plan.validation.sha256,
+            "numerics": self.plan.numerics,
+        }))
+    }
+
+    /// The level database, complete and checked file by file.
+    pub(super) async fn database(
+        &self,
+        context: &Context,
+        pruning: &PruningSpec,
+    ) -> Result<(Database, Folder), Failure> {
+        let folder = complete(context, &paths::database(&self.database_digest(pruning))).await?;
+        let database = open_database(&folder, &context.cache).await?;
+        Ok((database, folder))
+    }
+
+    /// The dense model's final hidden states over a slice.
+    pub(super) async fn teacher(
+        &self,
+        context: &Context,
+        slice: TokenSlice,
+        pool: &Sequences,
+        dense: &DenseModel,
+    ) -> Result<Teacher, Failure> {
+        let folder = complete(context, &paths::teacher(&self.teacher_digest())).await?;
+        let name = format!("{}.safetensors", slice.name());
+        let path = folder
+            .fetch(&name, &context.cache)
+            .await
+            .map_err(store_failure)?;
+        block_in_place(|| Teacher::open(&path, pool, dense)).or_fail(
+            ExitCode::BadData,
+            format!("failed to read the teacher of {}", slice.name()),
+        )
+    }
+}
+
+/// Opens the level database in a folder of a store.
+pub(super) async fn open_database(
+    folder: &Folder,
+    cache: &std::path::Path,
+) -> Result<Database, Failure> {
+    let about: database::Manifest = folder.about().map_err(store_failure)?;
+    let mut files = Vec::new();
+    for entry in &about.modules {
+        let name = database::file_name(entry.module);
+        files.push(folder.fetch(&name, cache).await.map_err(store_failure)?);
+    }
+    block_in_place(|| Database::over(about, files)).or_fail(
+        ExitCode::BadData,
+        format!("failed to open {}", folder.key()),
+    )
+}
+
+/// A folder that an earlier task completed.
+async fn complete(context: &Context, key: &str) -> Result<Folder, Failure> {
+    open_folder(&context.store, key)
+        .await
+        .map_err(store_failure)?
+        .ok_or_else(|| {
+            Failure::new(
+                ExitCode::InputMissing,
+                format!(
+                    "{key} is not complete in {}: an earlier task has to run",
+                    context.store.url()
+                ),
+            )
+        })
+}
+
+/// The ladders of a spec for a model.
+///
+/// # Errors
+/// Exit code 78 when a kind cannot have them.
+pub(super) fn ladders(
+    shape: &Shape,
+    levels: u32,
+    mlp_granularity: u32,
+    spacing: Spacing,
+) -> Result<Ladders, Failure> {
+    let Spacing::Parameters = spacing;
+    let levels = u8::try_from(levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
+    let ladder = |kind: ModuleKind, granularity| {
+        Ladder::spaced(shape.units(kind), levels, granularity).or_fail(
+            ExitCode::BadSpec,
+            format!("spec.pruning has no ladder for {kind}"),
+        )
+    };
+    Ok(PerKind {
+        attention: ladder(ModuleKind::Attention, 1)?,
+        mlp: ladder(ModuleKind::Mlp, mlp_granularity)?,
+    })
+}

@@ -1,0 +1,290 @@
+//! `evaluate`: dense, uniform and survivor side by side on held-out tokens.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use darwinlm_search::{FitnessKind, Genome, Level};
+use darwinlm_store::open_folder;
+use darwinlm_task::{
+    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, Measured, NumericsPlan, PruningSpec,
+    SearchSettings, TargetSpec, TokenSlice,
+};
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use super::build_database::folder_store;
+use super::compute::{Prepared, device, kind, open_database};
+use super::search::{problem, survivor, whole};
+use super::work::{Context, Ended, store_failure};
+use crate::args;
+use crate::device::set_threads;
+use crate::failure::{Failure, OrFail};
+use crate::fitness::{FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
+use crate::model::{DenseModel, Model};
+use crate::stitch::stitch;
+use crate::tokens::Sequences;
+
+/// Tokens with the dense model's states over them.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) tokens: Sequences,
+    pub(super) teacher: Teacher,
+}
+
+/// Figures of a model on a pool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Figures {
+    /// exp of the mean negative log-likelihood.
+    pub(super) perplexity: f64,
+    /// Mean KL(dense ‖ model), in nats per token.
+    pub(super) kl: f64,
+    /// Tokens of the perplexity pass in a second.
+    pub(super) tokens_per_second: f64,
+}
+
+/// Measures a model on all of a pool.
+pub(super) fn measure(
+    model: &Model,
+    pool: &Pool,
+    numerics: &NumericsPlan,
+    cancel: &AtomicBool,
+) -> Result<Figures, FitnessError> {
+    let minibatch = whole(&pool.tokens);
+    let score = |kind| {
+        let settings = ScoreSettings {
+            kind,
+            micro_batch_sequences: numerics.micro_batch_sequences,
+            logit_chunk_tokens: numerics.logit_chunk_tokens,
+        };
+        let scorer = Scorer {
+            pool: &pool.tokens,
+            teacher: Some(&pool.teacher),
+            settings,
+        };
+        scorer.score(model, &minibatch, cancel, &mut |_| {})
+    };
+    let kl = score(FitnessKind::KullbackLeibler)?;
+    // After the divergence, so that the clock sees warm weights.
+    let started = Instant::now();
+    let perplexity = score(FitnessKind::Perplexity)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "pools hold far fewer than 2^53 tokens"
+    )]
+    let tokens_per_second = minibatch.tokens as f64 / started.elapsed().as_secs_f64();
+    Ok(Figures {
+        perplexity,
+        kl,
+        tokens_per_second,
+    })
+}
+
+/// Compares dense, uniform and survivor, and writes `evaluation.json`.
+pub(super) async fn task(
+    context: &Context,
+    pruning: &PruningSpec,
+    target: TargetSpec,
+    settings: &SearchSettings,
+    EvaluationSpec {}: &EvaluationSpec,
+) -> Result<Ended, Failure> {
+    let key = context.paths.evaluation();
+    let known = context
+        .store
+        .get_if_exists(&key)
+        .await
+        .map_err(store_failure)?;
+    let evaluation = match known {
+        Some(bytes) => serde_json::from_slice(&bytes)
+            .or_fail(ExitCode::BadData, format!("failed to read {key}"))?,
+        None => {
+            let Some(measured) = compare(context, pruning, target, settings).await? else {
+                return Ok(Ended::Stopped);
+            };
+            let settled = context
+                .store
+                .put_json_create(&key, &measured)
+                .await
+                .map_err(store_failure)?;
+            serde_json::from_slice(&settled.stored)
+                .or_fail(ExitCode::BadData, format!("failed to read {key}"))?
+        }
+    };
+    context
+        .reporter
+        .update(|report| report.evaluation = Some(evaluation));
+    Ok(Ended::Done)
+}
+
+/// `None` when told to stop.
+async fn compare(
+    context: &Context,
+    pruning: &PruningSpec,
+    target: TargetSpec,
+    settings: &SearchSettings,
+) -> Result<Option<EvaluationReport>, Failure> {
+    let prepared = Prepared::open(context).await?;
+    let (database, folder) = prepared.database(context, pruning).await?;
+    let problem = problem(&prepared, &database, &folder, target, settings)?;
+    let survivor = survivor(context, &problem).await?;
+    let dense = prepared.dense(context).await?;
+    let tokens = prepared
+        .sequences(context, TokenSlice::Validation, &dense)
+        .await?;
+    let teacher = prepared
+        .teacher(context, TokenSlice::Validation, &tokens, &dense)
+        .await?;
+    let pool = Pool { tokens, teacher };
+    let deepest = database.manifest().ladders.deepest();
+    let dense_genome = Genome::uniform(problem.shape.blocks, Level::DENSE);
+    let mut measured = Vec::new();
+    for genome in [&dense_genome, &problem.start, &survivor.genome] {
+        genome
+            .fit(problem.shape.blocks, deepest)
+            .or_fail(ExitCode::BadData, "a genome is wrong")?;
+        context
+            .reporter
+            .progress(measured.len() as u64, 3, "models");
+        let figures = block_in_place(|| {
+            let model = stitch(&dense, &database, genome)
+                .or_fail(ExitCode::BadData, "failed to assemble a model")?;
+            match measure(&model, &pool, prepared.numerics(), &context.stop.flag) {
+                Err(FitnessError::Cancelled) => Ok(None),
+                other => {
+                    let figures = other.or_fail(ExitCode::Bug, "failed to measure a model")?;
+                    Ok(Some(shown(&figures, model.parameters())))
+                }
+            }
+        })?;
+        let Some(figures) = figures else {
+            return Ok(None);
+        };
+        measured.push(figures);
+    }
+    let [dense, uniform, pruned] = measured.try_into().expect("three models were measured");
+    Ok(Some(EvaluationReport {
+        dense,
+        uniform,
+        pruned,
+    }))
+}
+
+fn shown(figures: &Figures, parameters: u64) -> Measured {
+    Measured {
+        parameters,
+        perplexity: format!("{:.4}", figures.perplexity),
+        kl: format!("{:.6}", figures.kl),
+        tokens_per_second: format!("{:.1}", figures.tokens_per_second),
+    }
+}
+
+/// `darwinlm-runner evaluate`: one model, for people and scripts.
+pub(super) async fn by_hand(arguments: args::Evaluate) -> Result<(), Failure> {
+    let (device, class) = device(arguments.numerics.device)?;
+    let numerics = match class {
+        DeviceClass::Cpu => NumericsPlan::cpu(arguments.numerics.threads),
+        DeviceClass::Cuda => NumericsPlan::cuda(arguments.numerics.threads),
+    };
+    set_threads(numerics.threads);
+    let dense = block_in_place(|| DenseModel::open(&arguments.model, kind(numerics.dtype), device))
+        .or_fail(ExitCode::BadData, "failed to load the dense model")?;
+    let tokens = block_in_place(|| Sequences::open(&arguments.tokens, dense.config.vocabulary))
+        .or_fail(ExitCode::BadData, "failed to read --tokens")?;
+    let candidate = match &arguments.database {
+        None => None,
+        Some(folder) => {
+            if !folder.is_dir() {
+                return Err(Failure::new(
+                    ExitCode::InputMissing,
+                    format!("--database {} is no folder", folder.display()),
+                ));
+            }
+            let (store, key) = folder_store(folder)?;
+            let stored = open_folder(&store, &key).await.map_err(store_failure)?;
+            let stored = stored.ok_or_else(|| {
+                Failure::new(
+                    ExitCode::InputMissing,
+                    format!(
+                        "--database {} holds no complete level database",
+                        folder.display()
+                    ),
+                )
+            })?;
+            let database = open_database(&stored, &std::env::temp_dir()).await?;
+            let genome = genome(&arguments, database.manifest().shape.blocks)?;
+            let model = stitch(&dense, &database, &genome)
+                .or_fail(ExitCode::BadSpec, "failed to assemble the candidate")?;
+            Some(model)
+        }
+    };
+    let model = candidate.as_ref().unwrap_or(&dense.model);
+    let figures = block_in_place(|| with_teacher(&dense, tokens, &numerics, model))?;
+    print(&figures, model.parameters(), arguments.json);
+    Ok(())
+}
+
+fn genome(arguments: &args::Evaluate, blocks: u32) -> Result<Genome, Failure> {
+    if let Some(path) = &arguments.genome {
+        let text = std::fs::read(path).or_fail(
+            ExitCode::InputMissing,
+            format!("failed to read {}", path.display()),
+        )?;
+        return serde_json::from_slice(&text).or_fail(
+            ExitCode::BadData,
+            format!("{} is no genome", path.display()),
+        );
+    }
+    let level = arguments.level.ok_or_else(|| {
+        Failure::new(
+            ExitCode::Usage,
+            "--database needs --level N or --genome FILE",
+        )
+    })?;
+    let level = Level::new(level).or_fail(ExitCode::Usage, "--level")?;
+    Ok(Genome::uniform(blocks, level))
+}
+
+/// Measures with a teacher that lives in a temporary file, as a run's lives in the store.
+fn with_teacher(
+    dense: &DenseModel,
+    tokens: Sequences,
+    numerics: &NumericsPlan,
+    model: &Model,
+) -> Result<Figures, Failure> {
+    let never = AtomicBool::new(false);
+    let path = std::env::temp_dir().join(format!("darwinlm-teacher-{}", std::process::id()));
+    let doing = "failed to compute the dense model's states";
+    let batch = numerics.micro_batch_sequences;
+    let written = write_teacher(&dense.model, &tokens, batch, &path, &never, |_| {});
+    let teacher = written.and_then(|()| Teacher::open(&path, &tokens, dense));
+    // Mapped: the name can go while the file is in use.
+    let _ = std::fs::remove_file(&path);
+    let pool = Pool {
+        tokens,
+        teacher: teacher.or_fail(ExitCode::Bug, doing)?,
+    };
+    measure(model, &pool, numerics, &never).or_fail(ExitCode::Bug, "failed to measure the model")
+}
+
+fn print(figures: &Figures, parameters: u64, as_json: bool) {
+    let Figures {
+        perplexity,
+        kl,
+        tokens_per_second,
+    } = figures;
+    if as_json {
+        println!(
+            "{}",
+            json!({
+                "perplexity": perplexity,
+                "kl": kl,
+                "parameters": parameters,
+                "tokens_per_second": tokens_per_second,
+            })
+        );
+    } else {
+        println!("parameters       {parameters}");
+        println!("perplexity       {perplexity:.4}");
+        println!("KL to dense      {kl:.6} nats per token");
+        println!("tokens/s         {tokens_per_second:.1}");
+    }
+}

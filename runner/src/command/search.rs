@@ -1,0 +1,297 @@
+//! `search`: the trials of a worker, from the database and the tokens to outcomes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use darwinlm_search::{
+    Digest, Level, Minibatch, Pins, Problem, Schedule, Survivor, Target, Trial, start,
+};
+use darwinlm_store::{
+    Folder, Ledger, Ran, SearchProgress, TrialError, TrialRunner, Validation, WorkEnd, WorkOptions,
+    work,
+};
+use darwinlm_task::{
+    DeviceClass, ExitCode, NumericsPlan, PruningSpec, SearchReport, SearchSettings, TargetSpec,
+    TokenSlice,
+};
+use tokio::sync::watch;
+
+use super::compute::Prepared;
+use super::evaluate::{Pool, measure};
+use super::work::{Context, Ended};
+use crate::database::Database;
+use crate::device::set_threads;
+use crate::failure::{Failure, OrFail};
+use crate::metrics::Metrics;
+use crate::model::DenseModel;
+use crate::stitch::stitch;
+use crate::tokens::Sequences;
+use crate::trial::{self, TrialContext, TrialProgress, TrialSettings, run_trial};
+
+/// How often a worker without work looks for the results of others.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Where a search Job ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) until_generation: u32,
+    pub(super) budget_gpu_seconds: Option<u64>,
+}
+
+/// Works on the search until the ledger holds what was asked for.
+pub(super) async fn task(
+    context: &Context,
+    pruning: &PruningSpec,
+    target: TargetSpec,
+    settings: &SearchSettings,
+    limits: Limits,
+) -> Result<Ended, Failure> {
+    let prepared = Prepared::open(context).await?;
+    let (database, folder) = prepared.database(context, pruning).await?;
+    let problem = problem(&prepared, &database, &folder, target, settings)?;
+    let dense = prepared.dense(context).await?;
+    let pool = async |slice| {
+        let tokens = prepared.sequences(context, slice, &dense).await?;
+        let teacher = prepared.teacher(context, slice, &tokens, &dense).await?;
+        Ok::<_, Failure>(Pool { tokens, teacher })
+    };
+    let trial_settings =
+        TrialSettings::new(prepared.numerics(), &problem.optimizer, problem.fitness)
+            .or_fail(ExitCode::BadSpec, "spec.search cannot be carried out")?;
+    let trials = Trials {
+        training: prepared
+            .sequences(context, TokenSlice::Training, &dense)
+            .await?,
+        fitness: pool(TokenSlice::Fitness).await?,
+        validation: pool(TokenSlice::Validation).await?,
+        dense,
+        database,
+        settings: trial_settings,
+        numerics: *prepared.numerics(),
+        device_class: prepared.device_class,
+        cancel: Arc::clone(&context.stop.flag),
+        metrics: context.metrics.clone(),
+    };
+    let (progress, heard) = watch::channel(SearchProgress::default());
+    let listening = tokio::spawn(listen(
+        heard,
+        context.reporter.clone(),
+        context.metrics.clone(),
+    ));
+    let options = WorkOptions {
+        worker: context.worker.clone(),
+        until_generation: limits.until_generation,
+        budget_gpu_seconds: limits.budget_gpu_seconds,
+        times: context.times,
+        poll: POLL,
+        started: context.started.into(),
+        progress,
+        stop: context.stop.watch.clone(),
+    };
+    let worked = work(&context.store, &context.paths, &problem, trials, options).await;
+    listening.abort();
+    let worked = worked.map_err(|error| Failure::new(error.exit_code(), error))?;
+    context.reporter.update(|report| {
+        report.search = Some(worked.report);
+        report.gpu_seconds = Some(worked.gpu_seconds);
+    });
+    Ok(match worked.end {
+        WorkEnd::Done => Ended::Done,
+        WorkEnd::BudgetSpent => Ended::BudgetSpent,
+        WorkEnd::Stopped => Ended::Stopped,
+    })
+}
+
+/// Passes on where the search stands, until the work ends.
+async fn listen(
+    mut heard: watch::Receiver<SearchProgress>,
+    reporter: crate::progress::Reporter,
+    metrics: Metrics,
+) {
+    while heard.changed().await.is_ok() {
+        let now = heard.borrow_and_update().clone();
+        if let Some(SearchReport { generation, .. }) = &now.search {
+            metrics.generation.set(i64::from(*generation));
+        }
+        reporter.update(|report| {
+            report.search = now.search;
+            report.gpu_seconds = Some(now.gpu_seconds);
+        });
+    }
+}
+
+/// Everything that decides the search: the content of ledger entry 0.
+pub(super) fn problem(
+    prepared: &Prepared,
+    database: &Database,
+    folder: &Folder,
+    target: TargetSpec,
+    settings: &SearchSettings,
+) -> Result<Problem, Failure> {
+    let about = database.manifest();
+    let target = resolve(target, prepared.plan.dense_parameters)?;
+    let errors: Vec<Vec<f64>> = about
+        .modules
+        .iter()
+        .map(|entry| entry.errors.clone())
+        .collect();
+    let first = start(
+        target,
+        about.shape.blocks,
+        &about.ladders,
+        &about.costs,
+        &errors,
+    )
+    .or_fail(ExitCode::BadSpec, "spec.target cannot be met")?;
+    let steps = Schedule::new(settings.steps.clone())
+        .or_fail(ExitCode::BadSpec, "spec.search.steps cannot be carried out")?;
+    let pool = |slice| {
+        let planned = prepared.plan.slice(slice);
+        darwinlm_search::Pool {
+            sequences: planned.sequences,
+            sequence_length: planned.sequence_length,
+        }
+    };
+    let pin = |hex: &str| -> Result<Digest, Failure> {
+        format!("sha256:{hex}")
+            .parse()
+            .or_fail(ExitCode::BadData, "plan.json holds no digest")
+    };
+    let numerics = serde_json::to_vec(prepared.numerics())
+        .or_fail(ExitCode::Bug, "a numerics plan is JSON")?;
+    Ok(Problem {
+        seed: settings.seed,
+        shape: about.shape.clone(),
+        ladders: about.ladders.clone(),
+        costs: about.costs.clone(),
+        target,
+        start: first,
+        exchange: settings.exchange,
+        generations: settings.generations,
+        offspring: settings.offspring,
+        steps,
+        fitness: settings.fitness,
+        continue_training: settings.continue_training,
+        optimizer: settings.optimizer.clone(),
+        training_pool: pool(TokenSlice::Training),
+        fitness_pool: pool(TokenSlice::Fitness),
+        pins: Pins {
+            training_tokens: pin(&prepared.plan.training.sha256)?,
+            fitness_tokens: pin(&prepared.plan.fitness.sha256)?,
+            numerics_plan: Digest::of(&numerics),
+            level_database: pin(folder.sha256())?,
+        },
+    })
+}
+
+/// What the user asked for, as the search counts it.
+fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Target, Failure> {
+    Ok(match target {
+        TargetSpec::Level(level) => {
+            let level = u8::try_from(level).or_fail(ExitCode::BadSpec, "spec.target.level")?;
+            Target::Level(Level::new(level).or_fail(ExitCode::BadSpec, "spec.target.level")?)
+        }
+        TargetSpec::Parameters(parameters) => Target::Cost(parameters),
+        TargetSpec::SparsityPercent(percent) => {
+            let kept = u64::from(100u32.saturating_sub(percent));
+            Target::Cost(dense_parameters / 100 * kept + dense_parameters % 100 * kept / 100)
+        }
+    })
+}
+
+/// The survivor of a finished search, and the genome it started from.
+pub(super) async fn survivor(context: &Context, problem: &Problem) -> Result<Survivor, Failure> {
+    let ledger = Ledger::new(&context.store, &context.paths);
+    let (_, replay) = ledger
+        .open(problem)
+        .await
+        .map_err(|error| Failure::new(error.exit_code(), error))?;
+    Ok(replay.search.survivor().clone())
+}
+
+/// The trials of one worker; owned by the thread that computes.
+struct Trials {
+    dense: DenseModel,
+    database: Database,
+    training: Sequences,
+    fitness: Pool,
+    validation: Pool,
+    settings: TrialSettings,
+    numerics: NumericsPlan,
+    device_class: DeviceClass,
+    cancel: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+impl TrialRunner for Trials {
+    fn run(&mut self, trial: &Trial, _: &Problem) -> Result<Ran, TrialError> {
+        set_threads(self.numerics.threads);
+        let started = Instant::now();
+        let (mut tokens_trained, mut tokens_scored) = (0, 0);
+        let context = TrialContext {
+            dense: &self.dense,
+            database: &self.database,
+            training: &self.training,
+            fitness: &self.fitness.tokens,
+            teacher: Some(&self.fitness.teacher),
+            settings: self.settings,
+        };
+        let metrics = &self.metrics;
+        let mut hear = |progress| match progress {
+            TrialProgress::Trained(tokens) => {
+                tokens_trained += tokens;
+                metrics.tokens_trained.inc_by(tokens);
+            }
+            TrialProgress::Scored(tokens) => {
+                tokens_scored += tokens;
+                metrics.tokens_scored.inc_by(tokens);
+            }
+        };
+        let outcome = run_trial(&context, trial, &self.cancel, &mut hear).map_err(exception)?;
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.trial_seconds.observe(seconds);
+        metrics.trials.inc();
+        let device_class = self.device_class;
+        Ok(Ran {
+            outcome,
+            tokens_trained,
+            tokens_scored,
+            seconds,
+            device_class,
+        })
+    }
+
+    fn validate(
+        &mut self,
+        survivor: &Survivor,
+        _: &Problem,
+    ) -> Result<Option<Validation>, TrialError> {
+        set_threads(self.numerics.threads);
+        let model = stitch(&self.dense, &self.database, &survivor.genome)
+            .map_err(|error| exception(error.into()))?;
+        let figures = measure(&model, &self.validation, &self.numerics, &self.cancel)
+            .map_err(|error| exception(error.into()))?;
+        Ok(Some(Validation {
+            kl: figures.kl,
+            perplexity: figures.perplexity,
+        }))
+    }
+}
+
+fn exception(error: trial::TrialError) -> TrialError {
+    match error {
+        trial::TrialError::OutOfMemory { message } => TrialError::OutOfMemory { message },
+        other => TrialError::Exception {
+            message: format!("{:#}", anyhow::Error::new(other)),
+        },
+    }
+}
+
+/// All tokens of a slice, in order.
+pub(super) fn whole(tokens: &Sequences) -> Minibatch {
+    Minibatch {
+        sequences: (0..tokens.count()).collect(),
+        tokens: u64::from(tokens.count()) * u64::from(tokens.length()),
+    }
+}

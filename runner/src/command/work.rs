@@ -1,0 +1,266 @@
+//! `work`: the life of a worker, from its task in the environment to its report and exit code.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use darwinlm_store::{ClaimTimes, Store, probe};
+use darwinlm_task::paths::RunPaths;
+use darwinlm_task::{
+    DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
+    ExitCode, Outcome, Task, TaskReport, TaskSpec,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{build_database, evaluate, export, prepare, search};
+use crate::failure::{Failure, OrFail};
+use crate::metrics::Metrics;
+use crate::progress::Reporter;
+use crate::serve::serve;
+
+/// Environment variables that shorten the claims' times on one machine, where a beat that stands
+/// still is seen sooner.
+const ENV_BEAT_SECONDS: &str = "DARWINLM_CLAIM_BEAT_SECONDS";
+const ENV_STALE_SECONDS: &str = "DARWINLM_CLAIM_STALE_SECONDS";
+
+/// Everything a task needs besides its own fields.
+pub(super) struct Context {
+    pub(super) spec: TaskSpec,
+    pub(super) store: Store,
+    pub(super) paths: RunPaths,
+    pub(super) worker: String,
+    pub(super) cache: PathBuf,
+    pub(super) times: ClaimTimes,
+    pub(super) reporter: Reporter,
+    pub(super) metrics: Metrics,
+    pub(super) stop: Stop,
+    pub(super) started: Instant,
+}
+
+/// Becomes true when the worker has to end, for code that waits and for code that computes.
+#[derive(Clone)]
+pub(super) struct Stop {
+    pub(super) watch: watch::Receiver<bool>,
+    pub(super) flag: Arc<AtomicBool>,
+}
+
+/// How a task that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done,
+    BudgetSpent,
+    Stopped,
+}
+
+/// Does the task in the environment.
+pub(super) async fn work() -> ExitCode {
+    let started = Instant::now();
+    let report_path = PathBuf::from(env_or(ENV_REPORT, DEFAULT_REPORT));
+    let spec = match read_task() {
+        Ok(spec) => spec,
+        Err(failure) => {
+            tracing::error!(error = %failure, "the task cannot be read");
+            return failure.code;
+        }
+    };
+    let worker = env_or(ENV_WORKER, &format!("process-{}", std::process::id()));
+    let report = TaskReport::running(&spec.run, &worker, spec.task.kind());
+    let reporter = Reporter::new(report);
+    let metrics = Metrics::new();
+    let ended = match listen(&report_path, &reporter, &metrics).await {
+        Ok(_server) => {
+            let stop = stop_on_signal();
+            match Context::open(spec, worker, reporter.clone(), metrics, stop, started).await {
+                Ok(context) => context.run().await,
+                Err(failure) => Err(failure),
+            }
+        }
+        Err(failure) => Err(failure),
+    };
+    let code = conclude(&reporter, ended);
+    if let Err(error) = std::fs::write(&report_path, reporter.current().to_json()) {
+        tracing::warn!(path = %report_path.display(), %error, "the report cannot be written");
+    }
+    code
+}
+
+fn read_task() -> Result<TaskSpec, Failure> {
+    let text = std::env::var(ENV_TASK).or_fail(
+        ExitCode::Usage,
+        format!("failed to read the task from {ENV_TASK}"),
+    )?;
+    TaskSpec::from_json(&text).or_fail(ExitCode::Usage, format!("{ENV_TASK} is wrong"))
+}
+
+fn env_or(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// Serves progress; on one machine the port is chosen here, and written beside the report.
+async fn listen(
+    report: &Path,
+    reporter: &Reporter,
+    metrics: &Metrics,
+) -> Result<crate::serve::Server, Failure> {
+    let address = env_or(ENV_LISTEN, DEFAULT_LISTEN);
+    let server = serve(&address, reporter.clone(), metrics.clone())
+        .await
+        .or_fail(
+            ExitCode::Usage,
+            format!("failed to listen on {ENV_LISTEN} {address}"),
+        )?;
+    if std::env::var_os(ENV_REPORT).is_some() {
+        let path = report.with_file_name("address");
+        std::fs::write(&path, server.address.to_string()).or_fail(
+            ExitCode::Usage,
+            format!("failed to write {}", path.display()),
+        )?;
+    }
+    Ok(server)
+}
+
+fn stop_on_signal() -> Stop {
+    let (sender, watch) = watch::channel(false);
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    tokio::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: claims are given back");
+        raised.store(true, Ordering::Relaxed);
+        sender.send_replace(true);
+        // Held open: receivers wait for a change, never for the end of the channel.
+        std::future::pending::<()>().await;
+    });
+    Stop { watch, flag }
+}
+
+fn conclude(reporter: &Reporter, ended: Result<Ended, Failure>) -> ExitCode {
+    let code = match ended {
+        Ok(Ended::Done) => {
+            reporter.update(|report| report.outcome = Outcome::Done);
+            ExitCode::Done
+        }
+        Ok(Ended::BudgetSpent) => {
+            reporter.update(|report| report.outcome = Outcome::BudgetSpent);
+            ExitCode::Done
+        }
+        Ok(Ended::Stopped) => {
+            let code = ExitCode::TryAgain;
+            reporter.update(|report| report.fail(code, "stopped from outside; run it again"));
+            code
+        }
+        Err(failure) => {
+            tracing::error!(error = %failure, code = failure.code.code(), "the task failed");
+            reporter.update(|report| report.fail(failure.code, &failure.to_string()));
+            failure.code
+        }
+    };
+    reporter.log();
+    code
+}
+
+impl Context {
+    async fn open(
+        spec: TaskSpec,
+        worker: String,
+        reporter: Reporter,
+        metrics: Metrics,
+        stop: Stop,
+        started: Instant,
+    ) -> Result<Self, Failure> {
+        let store = Store::open(&spec.store).map_err(store_failure)?;
+        let paths = RunPaths::new(&spec.run);
+        probe(&store, paths.prefix()).await.map_err(store_failure)?;
+        let cache = std::env::var_os(ENV_CACHE).map_or_else(std::env::temp_dir, PathBuf::from);
+        let times = claim_times()?;
+        Ok(Self {
+            spec,
+            store,
+            paths,
+            worker,
+            cache,
+            times,
+            reporter,
+            metrics,
+            stop,
+            started,
+        })
+    }
+
+    async fn run(&self) -> Result<Ended, Failure> {
+        match &self.spec.task {
+            Task::Prepare {
+                model,
+                data,
+                threads,
+                search_digest,
+            } => prepare::prepare(self, model, data, *threads, search_digest).await,
+            Task::BuildDatabase { pruning } => build_database::task(self, pruning).await,
+            Task::Search {
+                pruning,
+                target,
+                settings,
+                until_generation,
+                budget_gpu_seconds,
+            } => {
+                let limits = search::Limits {
+                    until_generation: *until_generation,
+                    budget_gpu_seconds: *budget_gpu_seconds,
+                };
+                search::task(self, pruning, *target, settings, limits).await
+            }
+            Task::Evaluate {
+                pruning,
+                target,
+                settings,
+                evaluation,
+            } => evaluate::task(self, pruning, *target, settings, evaluation).await,
+            Task::Export {
+                pruning,
+                target,
+                settings,
+                export,
+            } => export::task(self, pruning, *target, settings, export).await,
+        }
+    }
+}
+
+fn claim_times() -> Result<ClaimTimes, Failure> {
+    let mut times = ClaimTimes::default();
+    if let Some(beat) = seconds(ENV_BEAT_SECONDS)? {
+        times.beat = beat;
+        times.look = beat / 2;
+    }
+    if let Some(stale) = seconds(ENV_STALE_SECONDS)? {
+        times.stale = stale;
+    }
+    Ok(times)
+}
+
+fn seconds(name: &str) -> Result<Option<std::time::Duration>, Failure> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(None);
+    };
+    let wrong = || format!("{name} is {text:?}; accepted: seconds above 0, such as 1 or 0.5");
+    let value: f64 = text.parse().or_fail(ExitCode::Usage, wrong())?;
+    if !(value > 0.0 && value < 1e6) {
+        return Err(Failure::new(ExitCode::Usage, wrong()));
+    }
+    Ok(Some(std::time::Duration::from_secs_f64(value)))
+}
+
+/// A store's error, with the exit code it asks for.
+pub(super) fn store_failure(error: darwinlm_store::StoreError) -> Failure {
+    Failure::new(error.exit_code(), error)
+}
