@@ -42,7 +42,7 @@ pub struct TaskSpec {
 
 /// The tasks, in the order of a run's chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Task {
     /// Fetch and check model and data, tokenise, fix the numerics plan.
     Prepare {
