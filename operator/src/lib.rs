@@ -10,9 +10,9 @@
 //! one machine is only who looks and who acts.
 
 pub mod args;
-pub mod metrics;
 pub mod cli;
 pub mod local;
+pub mod metrics;
 pub mod names;
 pub mod operator;
 pub mod readiness;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use darwinlm_search::{Digest, Entry, Problem};
-use darwinlm_store::{Folder, Ledger, Results, Store, digest_bytes, open_folder};
+use darwinlm_store::{Folder, FolderWriter, Ledger, Results, Store, digest_bytes, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
 use darwinlm_task::{ExitCode, Plan, RunIdentity, TokenSlice};
 use serde_json::json;
@@ -185,20 +185,51 @@ async fn named(store: &Store, key: &str) -> Result<Folder, Failure> {
 
 /// Every file of a folder is what its manifest says; their bytes.
 async fn check_folder(store: &Store, folder: &Folder) -> Result<u64, Failure> {
-    folder.verify().await?;
+    let manifest = format!("{}/{MANIFEST}", folder.key());
     for (name, file) in &folder.manifest().files {
-        let key = folder.file_key(name)?;
-        let found = store.size(&key).await?;
+        // Files are stored under a name that holds the start of their sha256.
+        let mark = file.sha256.get(..16).unwrap_or(&file.sha256);
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if !file.stored.contains(mark) || !file.stored.ends_with(extension) {
+            let found = format!("it says that {name} is stored as {}", file.stored);
+            return Err(lie(store, &manifest, found));
+        }
+        let found = store.size(&folder.file_key(name)?).await?;
         if found != Some(file.bytes) {
-            let manifest = format!("{}/{MANIFEST}", folder.key());
+            let found = found.map_or_else(|| "none".to_owned(), |bytes| format!("{bytes} bytes"));
+            let stored = &file.stored;
             let found = format!(
-                "it says {} bytes of {name}, there are {found:?}",
+                "it says {} bytes of {stored}, there are {found}",
                 file.bytes
             );
             return Err(lie(store, &manifest, found));
         }
     }
+    folder.verify().await?;
+    check_parts(store, folder).await?;
     Ok(folder.bytes())
+}
+
+/// The parts that several workers filled a folder with say the same as its manifest.
+async fn check_parts(store: &Store, folder: &Folder) -> Result<(), Failure> {
+    let writer = FolderWriter::new(store, folder.key());
+    let prefix = format!("{}/parts", folder.key());
+    for key in store.list(&prefix).await? {
+        let name = key.rsplit('/').next().unwrap_or(&key);
+        let Some(part) = name.strip_suffix(".json") else {
+            continue;
+        };
+        let Some(files) = writer.part(part).await? else {
+            continue;
+        };
+        for (name, file) in files {
+            if folder.manifest().files.get(&name) != Some(&file) {
+                let found = format!("it says {file:?} of {name}, the {MANIFEST} does not");
+                return Err(lie(store, &key, found));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The tokens are those of the plan, and the manifest says nothing else.

@@ -147,8 +147,8 @@ fn details(
     }
     if let Some(message) = warning(status) {
         parts.push(message);
-    } else if let Some(workers) = live.map(|job| job.parallelism).filter(|count| *count > 1) {
-        parts.push(format!("{workers} workers"));
+    } else if let Some(job) = live.filter(|job| job.parallelism > 1 && !job.says_done()) {
+        parts.push(format!("{} workers", job.parallelism));
     }
     parts.join(", ")
 }
