@@ -7,6 +7,8 @@ use kube::runtime::{reflector::Store, watcher};
 
 use darwinlm_api::PruningRun;
 
+use crate::run_controller::words::words;
+
 /// What is known of the watches; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
@@ -50,7 +52,7 @@ impl Readiness {
     /// Notes why a watch broke. It is tried again by itself.
     pub fn watch_failed(&self, WatchId(id): WatchId, error: &watcher::Error) {
         let unknown_resource = is_not_found(error);
-        let message = error.to_string();
+        let message = words(error);
         self.lock()[id].failure = Some(Failure {
             unknown_resource,
             message,
@@ -83,7 +85,7 @@ impl Readiness {
                 ));
             }
             if watch.store.wait_until_ready().now_or_never().is_none() {
-                return Err(format!("pruningruns have not been listed yet {}", why()));
+                return Err(format!("pruningruns have not been listed yet; {}", why()));
             }
         }
         Ok(())
@@ -102,11 +104,14 @@ impl Readiness {
     }
 }
 
+/// The answer for a resource that is not installed has no reason, only this code.
+const NOT_FOUND: u16 = 404;
+
 fn is_not_found(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_not_found(),
-        watcher::Error::WatchError(status) => status.is_not_found(),
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == NOT_FOUND,
+        watcher::Error::WatchError(status) => status.code == NOT_FOUND,
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)

@@ -10,6 +10,7 @@ mod reconcile;
 pub mod update_status;
 pub mod validate;
 mod watch;
+pub(crate) mod words;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

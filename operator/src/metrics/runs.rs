@@ -7,7 +7,7 @@ use darwinlm_api::{
     conditions::{self, ConditionType},
 };
 use kube::ResourceExt;
-use prometheus::{GaugeVec, Opts, core::Collector, proto::MetricFamily};
+use prometheus::{GaugeVec, Opts, Registry, proto::MetricFamily};
 
 /// The gauges of all runs.
 struct Gauges {
@@ -168,7 +168,8 @@ impl Gauges {
         }
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
+    /// Sorted, and without the families that have no series, which the text format refuses.
+    fn collect(self) -> Vec<MetricFamily> {
         let Self {
             info,
             condition,
@@ -181,7 +182,8 @@ impl Gauges {
             trials,
             gpu_seconds,
         } = self;
-        [
+        let registry = Registry::new();
+        for gauge in [
             info,
             condition,
             generation,
@@ -192,12 +194,12 @@ impl Gauges {
             parameters,
             trials,
             gpu_seconds,
-        ]
-        .into_iter()
-        .flat_map(Collector::collect)
-        // The text encoder refuses a family without a series.
-        .filter(|family| !family.get_metric().is_empty())
-        .collect()
+        ] {
+            registry
+                .register(Box::new(gauge))
+                .expect("each series has a name of its own");
+        }
+        registry.gather()
     }
 }
 

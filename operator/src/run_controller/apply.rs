@@ -4,6 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::Status,
 };
 use serde_json::{Value, json};
 
@@ -129,6 +130,11 @@ impl<'a> Jobs<'a> {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 self.accept_existing(name).await.map(|()| false)
             }
+            Err(kube::Error::Api(status)) if is_leaving(&status) => {
+                // The namespace is going, and the run with it.
+                tracing::debug!(name, "no Job is made in a terminating namespace");
+                Ok(false)
+            }
             Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
                 Err(Error::Refused {
                     name,
@@ -190,4 +196,12 @@ impl<'a> Jobs<'a> {
             }),
         }
     }
+}
+
+/// Whether a refusal says that the namespace is being deleted.
+fn is_leaving(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
 }

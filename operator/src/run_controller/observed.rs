@@ -27,8 +27,9 @@ pub struct ObservedJob {
     pub parallelism: u32,
     /// Whether it is on its way out (`metadata.deletionTimestamp`): its pods may still run.
     pub deleting: bool,
-    /// What its workers say: a final report that says `Done` if there is one, else a final report
-    /// that says `Failed` (one with a final exit code first), else the newest from `/progress`.
+    /// What its workers say: a final report that says `Done` if there is one, else one that failed
+    /// with a final exit code, else the newest from `/progress`, else another final report that
+    /// says `Failed`: a worker that was only stopped does not silence those at work.
     /// A report of another run (`runUid`), another task, or one that cannot be read is none.
     pub report: Option<TaskReport>,
     /// How workers ended that did not succeed, newest first; a bounded number of them.

@@ -9,6 +9,7 @@ use darwinlm_api::{
     PruningRun, PruningRunStatus,
     conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
 };
+use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use tracing::Instrument;
@@ -18,11 +19,13 @@ use super::{
     apply::{self, Applied, Jobs},
     backoff,
     decide::{Decision, decide, reject},
-    memory::Written,
     observe::observe,
+    observed::Observed,
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
 };
+
+use crate::names::JobKey;
 
 /// All six steps together take at most this long, so that one run never holds up the others.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -82,32 +85,38 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Ok(valid) => carry_out(context, valid, &decision).await,
         Err(_) => Ok(Applied::default()),
     };
-    let applied = match outcome {
-        Ok(applied) => applied,
+    let voice = Voice {
+        run,
+        context,
+        known,
+        last: written.map(|written| written.at),
+        own_job: job_of_the_last_generation(run, &observed),
+    };
+    match outcome {
+        Ok(applied) => {
+            let due = voice.say(decision.status, &applied).await?;
+            Ok(next_look(
+                decision.requeue_after.map(|_| context.limits.poll),
+                due,
+            ))
+        }
         Err(error) => {
             if let Some(words) = error.for_the_user() {
-                let blocked = blocked(decision.status, words, run.metadata.generation, now);
-                say(
-                    run,
-                    context,
-                    &known,
-                    blocked,
-                    &Applied::default(),
-                    written.as_ref(),
-                )
-                .await?;
+                let status = blocked(decision.status, words, run.metadata.generation, now);
+                voice.say(status, &Applied::default()).await?;
             }
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    let Decision {
-        actions: _,
-        status,
-        requeue_after,
-        ended: _,
-    } = decision;
-    let due = say(run, context, &known, status, &applied, written.as_ref()).await?;
-    Ok(next_look(requeue_after.map(|_| context.limits.poll), due))
+    }
+}
+
+/// The newest search Job with something to say, where each generation has a Job of its own.
+fn job_of_the_last_generation(run: &PruningRun, observed: &Observed) -> Option<JobKey> {
+    let told = observed
+        .jobs_of(TaskKind::Search)
+        .filter(|job| job.generation() > 0);
+    let newest = told.map(|job| job.key).max();
+    newest.filter(|_| run.spec.search.generations_per_job == 1)
 }
 
 async fn carry_out(
@@ -137,26 +146,36 @@ fn blocked(
     status
 }
 
-/// Writes the status and its events if it is time to.
-async fn say(
-    run: &PruningRun,
-    context: &Context,
-    known: &PruningRunStatus,
-    status: PruningRunStatus,
-    applied: &Applied,
-    written: Option<&Written>,
-) -> Result<Due, Error> {
-    let status = update_status::capped(status);
-    let now = Instant::now();
-    let last = written.map(|written| written.at);
-    let due = update_status::due(known, &status, last, now, context.limits.status);
-    // A Job that was made is told even if the status already says that it would be.
-    if due == Due::Now || !applied.created.is_empty() {
+/// What is needed to say something of a run.
+struct Voice<'a> {
+    run: &'a PruningRun,
+    context: &'a Context,
+    known: PruningRunStatus,
+    last: Option<Instant>,
+    own_job: Option<JobKey>,
+}
+
+impl Voice<'_> {
+    /// Writes the status and its events if it is time to.
+    async fn say(&self, status: PruningRunStatus, applied: &Applied) -> Result<Due, Error> {
+        let Self {
+            run,
+            context,
+            known,
+            last,
+            own_job,
+        } = self;
+        let status = update_status::capped(status);
+        let now = Instant::now();
+        let due = update_status::due(known, &status, *last, now, context.limits.status);
+        // A Job that was made is told even if the status already says that it would be.
+        if due != Due::Now && applied.created.is_empty() {
+            return Ok(due);
+        }
         if due != Due::Never {
             update_status::write(&context.client, run, &status).await?;
         }
-        let every_generation = run.spec.search.generations_per_job == 1;
-        let changes = changes(known, &status, applied, every_generation);
+        let changes = changes(known, &status, applied, *own_job);
         for change in &changes {
             tracing::info!(
                 reason = change.reason(),
@@ -168,8 +187,8 @@ async fn say(
             .memory
             .wrote(&run.uid().unwrap_or_default(), status, now);
         update_status::publish(&context.recorder, run, changes).await;
+        Ok(Due::Now)
     }
-    Ok(due)
 }
 
 /// The earlier of the next poll and the next write of progress.

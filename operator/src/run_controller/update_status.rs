@@ -13,6 +13,7 @@ use kube::{
 };
 use serde::Serialize;
 
+use super::words::words;
 use crate::names::MANAGER;
 use changes::Change;
 
@@ -168,7 +169,7 @@ pub async fn publish(recorder: &Recorder, run: &PruningRun, changes: Vec<Change>
             }),
         };
         if let Err(error) = recorder.publish(&event, &regarding).await {
-            tracing::warn!(reason, %error, "an event is lost");
+            tracing::warn!(reason, error = words(&error), "an event is lost");
         }
     }
 }

@@ -20,6 +20,7 @@ use kube::{
 use super::{
     Context, Error,
     reconcile::{error_policy, reconcile},
+    words::words,
 };
 use crate::{
     names::LABEL_RUN,
@@ -142,26 +143,14 @@ fn log(context: &Context, error: &ControllerError<Error, watcher::Error>) {
         // Its Jobs are deleted after it, and each tells so.
         ControllerError::ObjectNotFound(run) => tracing::debug!(%run, "the run is gone"),
         ControllerError::ReconcilerFailed(error, run) => {
-            tracing::warn!(%run, kind = error.kind(), error = whole(error), "a run is tried again");
+            tracing::warn!(%run, kind = error.kind(), error = words(error), "a run is tried again");
         }
         ControllerError::QueueError(error) => {
             context.metrics.watch_broke("any");
-            tracing::warn!(error = whole(error), "a watch broke and is tried again");
+            tracing::warn!(error = words(error), "a watch broke and is tried again");
         }
         ControllerError::RunnerError(error) => {
-            tracing::error!(error = whole(error), "the controller stops");
+            tracing::error!(error = words(error), "the controller stops");
         }
     }
-}
-
-/// An error with all its causes in one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -372,3 +372,79 @@ async fn a_run_on_its_way_out_is_left_to_its_owner_references() {
     assert_eq!(action, Action::await_change());
     finish(context, server).await;
 }
+
+#[tokio::test]
+async fn nothing_is_made_in_a_namespace_on_its_way_out() {
+    let mut refusal = failure(403, "Forbidden", "because it is being terminated");
+    refusal["details"] = json!({"causes": [{"reason": "NamespaceTerminating", "message": ""}]});
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(Method::POST, JOBS, 403, refusal.clone()),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 403, refusal),
+    ]);
+    reconcile(run(), context.clone()).await.unwrap();
+    finish(context, server).await;
+    assert_eq!(
+        condition(&sent.lock().unwrap()[2], "Progressing")["status"],
+        "True"
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_the_network_hides_is_heard_through_its_log() {
+    let key = json!({"darwinlm.io/run": "smollm2", "darwinlm.io/task": "search",
+        "darwinlm.io/first-generation": "0", "darwinlm.io/attempt": "1",
+        "app.kubernetes.io/name": "darwinlm", "app.kubernetes.io/instance": "smollm2",
+        "app.kubernetes.io/managed-by": "darwinlm-operator",
+        "app.kubernetes.io/component": "search"});
+    let owned = |uid: &str| {
+        json!([{"apiVersion": "x/v1", "kind": "x", "name": "x",
+        "uid": uid, "controller": true}])
+    };
+    let job = json!({"metadata": {"name": "smollm2-search-g0-a1", "uid": "job", "labels": key,
+        "ownerReferences": owned(&run().uid().unwrap())}, "spec": {"parallelism": 4, "template": {}}});
+    // Without an address there is nobody to ask over the network.
+    let pod = json!({"metadata": {"name": "w", "labels": key, "ownerReferences": owned("job")},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let list = |kind: &str, version: &str, item: Value| {
+        json!({"apiVersion": version,
+        "kind": kind, "metadata": {}, "items": [item]})
+    };
+    let identity = darwinlm_task::RunIdentity {
+        namespace: "research".to_owned(),
+        name: "smollm2".to_owned(),
+        uid: run().uid().unwrap(),
+    };
+    let mut report = darwinlm_task::TaskReport::running(&identity, "w", TaskKind::Search);
+    report.progress = Some(darwinlm_task::Progress {
+        done: 1,
+        total: 2,
+        unit: "trials".to_owned(),
+    });
+    let line = json!({"message": "the task goes on", "progress_report": report.to_json()});
+    const LOG: &str = "/api/v1/namespaces/research/pods/w/log";
+    const PODS: &str = "/api/v1/namespaces/research/pods";
+    let (context, _, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, list("JobList", "batch/v1", job)),
+        exchange(Method::GET, PODS, 200, list("PodList", "v1", pod)),
+        exchange(Method::GET, LOG, 200, line),
+    ]);
+    let status = PruningRunStatus::default();
+    let observed = observe(
+        &context.client,
+        &context.http,
+        &run(),
+        status,
+        Timestamp::now(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(observed.jobs[0].report, Some(report));
+    finish(context, server).await;
+}

@@ -123,23 +123,22 @@ const fn camel_case(task: TaskKind) -> &'static str {
 
 /// What has changed, in the order in which it happened.
 ///
-/// `known` is what was written last, `new` what is written now; `every_generation` says whether a
-/// Job runs one generation.
+/// `known` is what was written last, `new` what is written now; `own_job` is the Job of the last
+/// generation where each has its own.
 pub fn changes(
     known: &PruningRunStatus,
     new: &PruningRunStatus,
     applied: &Applied,
-    every_generation: bool,
+    own_job: Option<JobKey>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let turned = |type_| turned(known, new, type_);
     if let Some((holds, now)) = turned(ConditionType::Accepted) {
-        let what = if holds {
-            What::RunAccepted
+        changes.push(if holds {
+            Change::new(What::RunAccepted, "the spec is accepted")
         } else {
-            What::RunRejected
-        };
-        changes.push(Change::new(what, now.message.as_str()));
+            Change::new(What::RunRejected, now.message.as_str())
+        });
     }
     match turned(ConditionType::Suspended) {
         Some((true, _)) => changes.push(Change::new(What::RunSuspended, "spec.suspend is true")),
@@ -149,7 +148,7 @@ pub fn changes(
         }
         Some((false, _)) | None => {}
     }
-    changes.extend(generation_done(known, new, every_generation));
+    changes.extend(generation_done(known, new, own_job));
     for task in TaskKind::ALL {
         if let Some((true, now)) = turned(done_condition(task)) {
             let note = if now.reason == Reason::BudgetSpent.as_str() {
@@ -195,29 +194,30 @@ fn turned<'a>(
 fn generation_done(
     known: &PruningRunStatus,
     new: &PruningRunStatus,
-    every_generation: bool,
+    own_job: Option<JobKey>,
 ) -> Option<Change> {
     let search = new.search.as_ref()?;
     let before = known.search.as_ref();
-    let is_later = before.map_or(0, |before| before.generation) < search.generation;
-    let survivor = search.survivor.as_ref();
-    let genome = survivor.map(|survivor| &survivor.genome);
-    let improved = genome != before.and_then(|b| b.survivor.as_ref()).map(|s| &s.genome);
-    if !is_later || !(every_generation || improved) {
+    if search.generation <= before.map_or(0, |before| before.generation) {
         return None;
     }
-    let fitness = survivor.map(|survivor| {
-        format!(
-            ": fitness {}, {} parameters",
-            survivor.fitness, survivor.parameters
-        )
-    });
-    let note = format!(
-        "generation {}{}",
-        search.generation,
-        fitness.unwrap_or_default()
-    );
-    Some(Change::new(What::GenerationDone, note))
+    let survivor = search.survivor.as_ref()?;
+    if own_job.is_some() {
+        let note = format!(
+            "generation {}: fitness {}, {} parameters",
+            search.generation, survivor.fitness, survivor.parameters
+        );
+        return Some(Change {
+            job: own_job,
+            ..Change::new(What::GenerationDone, note)
+        });
+    }
+    let known_genome = before
+        .and_then(|before| before.survivor.as_ref())
+        .map(|s| &s.genome);
+    // Repeats of an event keep the first one's note, so it names no generation.
+    let note = "the survivor is better than the last one; status.search has it";
+    (known_genome != Some(&survivor.genome)).then(|| Change::new(What::GenerationDone, note))
 }
 
 /// Progressing that is False for a reason that a person may do something about.
@@ -248,6 +248,12 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+
+    const KEY: JobKey = JobKey {
+        task: TaskKind::Search,
+        first_generation: 25,
+        attempt: 2,
+    };
 
     fn with(
         status: &PruningRunStatus,
@@ -298,7 +304,8 @@ mod tests {
         new: &PruningRunStatus,
         every_generation: bool,
     ) -> Vec<&'static str> {
-        let changes = changes(known, new, &Applied::default(), every_generation);
+        let own_job = every_generation.then_some(KEY);
+        let changes = changes(known, new, &Applied::default(), own_job);
         changes.iter().map(Change::reason).collect()
     }
 
@@ -352,7 +359,7 @@ mod tests {
             False,
             Reason::Unschedulable,
         );
-        let told = changes(&new, &stalled, &Applied::default(), false);
+        let told = changes(&new, &stalled, &Applied::default(), None);
         assert_eq!(told[0].reason(), "Stalled");
         assert_eq!(told[0].action(), "Unschedulable");
         assert!(told[0].is_warning());
@@ -379,15 +386,10 @@ mod tests {
 
     #[test]
     fn a_jobs_start_names_the_job() {
-        let key = JobKey {
-            task: TaskKind::Search,
-            first_generation: 25,
-            attempt: 2,
-        };
-        let applied = Applied { created: vec![key] };
+        let applied = Applied { created: vec![KEY] };
         let status = PruningRunStatus::default();
-        let told = changes(&status, &status, &applied, false);
-        assert_eq!(told[0].job, Some(key));
+        let told = changes(&status, &status, &applied, None);
+        assert_eq!(told[0].job, Some(KEY));
         assert_eq!(told[0].note().unwrap(), "search starts, attempt 2");
         assert!(!told[0].is_warning());
     }
