@@ -1,7 +1,7 @@
 //! `darwinlm verify`: nothing that a run says of itself is taken at its word.
 
 use clap::Args;
-use darwinlm_search::{Digest, Entry, Problem};
+use darwinlm_search::{CostUnit, Digest, Entry, Genome, Level, Problem};
 use darwinlm_store::{Folder, FolderWriter, Ledger, Results, Store, digest_bytes, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
 use darwinlm_task::{ExitCode, Plan, RunIdentity, TokenSlice};
@@ -68,9 +68,13 @@ async fn one(store: &Store, run: &RunIdentity) -> Result<Digest, Failure> {
         "level database",
         &format!("{} files, {bytes} bytes", database.manifest().files.len()),
     );
-    let tokens = check_tokens(store, &plan).await?;
+    let by_plan = |failure: Failure| Failure {
+        message: format!("{} (named by {})", failure.message, paths.plan()),
+        ..failure
+    };
+    let tokens = check_tokens(store, &plan).await.map_err(by_plan)?;
     passed("tokens", &format!("{tokens} bytes"));
-    let model = check_model(store, &plan).await?;
+    let model = check_model(store, &plan).await.map_err(by_plan)?;
     passed("model", &format!("{model} bytes"));
     Ok(replay.search.digest())
 }
@@ -140,6 +144,21 @@ fn check_plan(
             let found = format!("its {what} are {found}, the ledger names {pinned}");
             return Err(lie(store, &paths.plan(), found));
         }
+    }
+    let dense = Genome::uniform(problem.shape.blocks, Level::DENSE);
+    let dense = match problem.costs.unit() {
+        CostUnit::Parameters => problem.costs.of_genome(&dense),
+        CostUnit::Nanoseconds => plan.dense_parameters,
+    };
+    let length = plan.calibration.sequence_length;
+    let lengths = TokenSlice::ALL.map(|slice| plan.slice(slice).sequence_length);
+    if plan.version != 1 || plan.dense_parameters != dense || lengths != [length; 4] {
+        let found = format!(
+            "it says version {}, {} dense parameters and sequences of {lengths:?} tokens; the \
+             ledger was searched with version 1, {dense} parameters and equal lengths",
+            plan.version, plan.dense_parameters
+        );
+        return Err(lie(store, &paths.plan(), found));
     }
     Ok(())
 }
