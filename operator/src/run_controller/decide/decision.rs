@@ -26,7 +26,10 @@ pub struct Decision {
 
 /// One step. None of them touches the store: data is never deleted.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a decision holds a handful of them")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a decision holds a handful of them"
+)]
 pub enum Action {
     /// Make a Job. If one of this name exists and belongs to this run, that is the one.
     Create(NewJob),

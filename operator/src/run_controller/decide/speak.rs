@@ -1,14 +1,17 @@
 //! What a run says of itself: stage, progress and conditions.
 
+mod findings;
+
 use darwinlm_api::conditions::{self, ConditionStatus, ConditionType, Finding, Reason};
 use darwinlm_api::{PruningRunStatus, Stage};
-use darwinlm_task::{Task, TaskKind};
+use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
 
+use super::Ended;
 use super::step::{Step, current_task};
-use super::{Ended, Failure, done_condition};
-use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit};
+use crate::run_controller::observed::JobState;
 use crate::run_controller::validate::{Rejection, ValidatedRun};
+use findings::findings;
 
 /// Longest message of a condition that we write.
 const MESSAGE_BYTES: usize = 1024;
@@ -46,8 +49,7 @@ pub(super) fn speak(
     status.observed_generation = run.spec_revision;
     status.stage = Some(stage(run, step, current).to_string());
     status.progress = progress(run, step, current, status);
-    let findings = findings(run, step, current, status);
-    for finding in findings {
+    for finding in findings(run, step, current, status) {
         conditions::set(
             &mut status.conditions,
             bounded(finding),
@@ -120,16 +122,6 @@ const fn stage_of(task: TaskKind) -> Stage {
     }
 }
 
-const fn reason_of(task: TaskKind) -> Reason {
-    match task {
-        TaskKind::Prepare => Reason::Preparing,
-        TaskKind::BuildDatabase => Reason::BuildingDatabase,
-        TaskKind::Search => Reason::Searching,
-        TaskKind::Evaluate => Reason::Evaluating,
-        TaskKind::Export => Reason::Exporting,
-    }
-}
-
 /// Done of all: generations once there are any, else whatever the task counts.
 fn progress(
     run: &ValidatedRun,
@@ -147,189 +139,6 @@ fn progress(
             Some(format!("{}/{}", progress.done, progress.total))
         }
         (Some(_), _) => None,
-    }
-}
-
-fn findings(
-    run: &ValidatedRun,
-    step: &Step<'_>,
-    current: Option<TaskKind>,
-    status: &PruningRunStatus,
-) -> Vec<Finding> {
-    let mut findings = vec![accepted(step)];
-    for task in run.chain.iter().map(Task::kind) {
-        findings.push(of_task(task, step, current, status));
-    }
-    findings.push(progressing(run, step));
-    findings.push(if run.suspend {
-        say(
-            ConditionType::Suspended,
-            ConditionStatus::True,
-            Reason::Suspended,
-            "spec.suspend is true",
-        )
-    } else {
-        say(
-            ConditionType::Suspended,
-            ConditionStatus::False,
-            Reason::NotSuspended,
-            "",
-        )
-    });
-    findings.push(succeeded(step));
-    findings
-}
-
-fn say(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &str) -> Finding {
-    Finding {
-        type_,
-        status,
-        reason,
-        message: message.to_owned(),
-    }
-}
-
-/// A spec is accepted, unless its store turns out to belong to another search.
-fn accepted(step: &Step<'_>) -> Finding {
-    match step {
-        Step::Fail(
-            _,
-            Failure {
-                reason: Reason::StoreInUse,
-                message,
-                ..
-            },
-        ) => say(
-            ConditionType::Accepted,
-            ConditionStatus::False,
-            Reason::StoreInUse,
-            message,
-        ),
-        _ => say(
-            ConditionType::Accepted,
-            ConditionStatus::True,
-            Reason::Valid,
-            "",
-        ),
-    }
-}
-
-fn of_task(
-    task: TaskKind,
-    step: &Step<'_>,
-    current: Option<TaskKind>,
-    status: &PruningRunStatus,
-) -> Finding {
-    let type_ = done_condition(task);
-    if let Some(known) = conditions::get(&status.conditions, type_)
-        && known.status == ConditionStatus::True.as_str()
-    {
-        let reason = known.reason.parse().unwrap_or(Reason::Complete);
-        return say(type_, ConditionStatus::True, reason, &known.message);
-    }
-    match step {
-        Step::Fail(failed, failure) if *failed == task => say(
-            type_,
-            ConditionStatus::False,
-            failure.reason,
-            &failure.message,
-        ),
-        Step::Watch(_) if current == Some(task) => {
-            say(type_, ConditionStatus::False, Reason::InProgress, "")
-        }
-        _ => say(type_, ConditionStatus::False, Reason::NotStarted, ""),
-    }
-}
-
-fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
-    use ConditionStatus::{False, True};
-    let say =
-        |status, reason, message: &str| say(ConditionType::Progressing, status, reason, message);
-    match step {
-        Step::Finish => say(False, Reason::Finished, "the run has its result"),
-        Step::Fail(task, failure) => say(
-            False,
-            failure.reason,
-            &format!("{task}: {}", failure.message),
-        ),
-        Step::Rest(_) => say(False, Reason::Suspended, "the run is suspended"),
-        Step::Watch(job) if run.suspend && job.state == JobState::Suspended => {
-            say(False, Reason::Suspended, "the run is suspended")
-        }
-        Step::Watch(_) if run.suspend => say(
-            False,
-            Reason::Suspending,
-            "the run is suspended, its workers are leaving",
-        ),
-        Step::Start(new) => say(True, Reason::Starting, &format!("{} starts", new.key.task)),
-        Step::Watch(job) => watched(job),
-    }
-}
-
-/// How a live Job is doing.
-fn watched(job: &ObservedJob) -> Finding {
-    use ConditionStatus::{False, True};
-    let say =
-        |status, reason, message: &str| say(ConditionType::Progressing, status, reason, message);
-    let (active, ready) = match job.state {
-        JobState::Running { active, ready } => (active, ready),
-        JobState::Pending | JobState::Suspended => (0, 0),
-        JobState::Complete | JobState::Failed { .. } => (0, 0),
-    };
-    match (&job.waiting, job.exits.first()) {
-        (Some(waiting), _) if ready == 0 => say(False, waiting.reason, &waiting.message),
-        (_, Some(exit)) if ready == 0 => say(False, Reason::WorkerFailing, &ended_with(exit)),
-        _ if ready == 0 && job.report.is_none() => {
-            say(True, Reason::Starting, &format!("{} starts", job.key.task))
-        }
-        (Some(waiting), _) => {
-            let message = format!(
-                "{ready} of {} workers are at work; the others wait: {}",
-                job.parallelism, waiting.message
-            );
-            say(True, reason_of(job.key.task), &message)
-        }
-        (None, Some(exit)) => say(True, reason_of(job.key.task), &ended_with(exit)),
-        (None, None) => {
-            let workers = if active == 1 {
-                "worker is"
-            } else {
-                "workers are"
-            };
-            say(
-                True,
-                reason_of(job.key.task),
-                &format!("{active} {workers} at work"),
-            )
-        }
-    }
-}
-
-fn ended_with(exit: &WorkerExit) -> String {
-    let how = match exit.code {
-        Some(code) => format!("exit code {code}"),
-        None => "a signal".to_owned(),
-    };
-    format!(
-        "worker {} ended with {how} and is replaced: {}",
-        exit.worker, exit.message
-    )
-}
-
-fn succeeded(step: &Step<'_>) -> Finding {
-    use ConditionStatus::{False, True, Unknown};
-    let type_ = ConditionType::Succeeded;
-    match step {
-        Step::Finish => say(type_, True, Reason::Succeeded, "every task is done"),
-        Step::Fail(task, failure) => say(
-            type_,
-            False,
-            failure.reason,
-            &format!("{task}: {}", failure.message),
-        ),
-        Step::Watch(_) | Step::Start(_) | Step::Rest(_) => {
-            say(type_, Unknown, Reason::InProgress, "")
-        }
     }
 }
 
