@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use darwinlm_api::PruningRun;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// The operator's own series; cheap to clone.
@@ -21,7 +21,7 @@ pub struct Metrics {
     errors: IntCounterVec,
     duration: Histogram,
     active: IntGauge,
-    watch_errors: IntCounterVec,
+    watch_errors: IntCounter,
 }
 
 impl Metrics {
@@ -54,11 +54,11 @@ impl Metrics {
             .expect("a name and rising buckets"),
             active: IntGauge::new("darwinlm_reconcile_active", "Reconciles at work now.")
                 .expect("a name"),
-            watch_errors: counters(
+            watch_errors: IntCounter::new(
                 "darwinlm_watch_errors_total",
-                "Watches that broke and were tried again, by resource.",
-                "resource",
-            ),
+                "Watches of runs, Jobs or pods that broke and were tried again.",
+            )
+            .expect("a name"),
         };
         let build_info = IntGaugeVec::new(
             Opts::new(
@@ -105,9 +105,9 @@ impl Metrics {
         }
     }
 
-    /// Notes that a watch of this resource broke.
-    pub fn watch_broke(&self, resource: &'static str) {
-        self.watch_errors.with_label_values(&[resource]).inc();
+    /// Notes that a watch broke.
+    pub fn watch_broke(&self) {
+        self.watch_errors.inc();
     }
 
     /// Everything in Prometheus' text format, with the series of these runs.
@@ -147,7 +147,7 @@ mod tests {
     fn the_operators_own_series_are_these() {
         let metrics = Metrics::new();
         metrics.reconciled(Some("observe"), Duration::from_millis(3));
-        metrics.watch_broke("pruningruns");
+        metrics.watch_broke();
         let text = metrics.text(&[]);
         let names: Vec<&str> = text
             .lines()

@@ -133,7 +133,6 @@ fn seen(
         }
         Err(error) => {
             readiness.watch_failed(watch, error);
-            context.metrics.watch_broke("pruningruns");
         }
     }
 }
@@ -146,7 +145,7 @@ fn log(context: &Context, error: &ControllerError<Error, watcher::Error>) {
             tracing::warn!(%run, kind = error.kind(), error = words(error), "a run is tried again");
         }
         ControllerError::QueueError(error) => {
-            context.metrics.watch_broke("any");
+            context.metrics.watch_broke();
             tracing::warn!(error = words(error), "a watch broke and is tried again");
         }
         ControllerError::RunnerError(error) => {
