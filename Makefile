@@ -9,16 +9,14 @@ LIBTORCH_VERSION := 2.11.0
 CARGO_DENY_VERSION := 0.20.2
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help libtorch model build demo test lint bench crds control-plane cluster cluster-down e2e clean
+.PHONY: help libtorch model build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-libtorch: .cache/libtorch/torch/build-version ## CPU libtorch, out of the PyPI wheels (544 MB, once)
-.cache/libtorch/torch/build-version: tests/models/fetch_libtorch.sh
+libtorch: ## CPU libtorch, out of the PyPI wheels (544 MB, once)
 	tests/models/fetch_libtorch.sh "$(CACHE)/libtorch-$(LIBTORCH_VERSION)"
 	mkdir -p .cache && ln -sfn "$(CACHE)/libtorch-$(LIBTORCH_VERSION)" .cache/libtorch
-	touch $@
 
 model: ## SmolLM2-135M and a text to work on (94 MB, once)
 	tests/models/fetch_smollm2.sh
@@ -55,6 +53,9 @@ cluster: ## a control plane and a real node on this machine (root)
 
 cluster-down: ## take either down again and check that nothing is left
 	tests/cluster/cluster.sh down
+
+cluster-test: ## prove that the cluster works and leaves nothing behind (root; 80 seconds)
+	tests/cluster/selftest.sh
 
 e2e: build model ## whole-system stories on a real node (root)
 	tests/e2e.sh

@@ -121,11 +121,6 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             "spec.evaluation.latency",
         ),
         (
-            "seed: 3",
-            "continueTraining: true",
-            "spec.search.continueTraining",
-        ),
-        (
             "levels: 4",
             "levels: 4, spacing: Latency",
             "spec.pruning.spacing: Latency",

@@ -9,16 +9,25 @@ use darwinlm_task::ExitCode;
 pub struct Failure {
     /// What the process exits with.
     pub code: ExitCode,
+    /// A CamelCase word for conditions: the code's own, unless more is known.
+    pub reason: &'static str,
     source: anyhow::Error,
 }
 
 impl Failure {
-    /// A failure that is told by a message alone.
-    pub fn new(code: ExitCode, message: impl fmt::Display) -> Self {
+    /// A failure with a word of its own for conditions.
+    pub fn because(code: ExitCode, reason: &'static str, message: impl fmt::Display) -> Self {
+        let source = anyhow::anyhow!("{message}");
         Self {
             code,
-            source: anyhow::anyhow!("{message}"),
+            reason,
+            source,
         }
+    }
+
+    /// A failure that is told by a message alone.
+    pub fn new(code: ExitCode, message: impl fmt::Display) -> Self {
+        Self::because(code, code.reason(), message)
     }
 }
 
@@ -45,6 +54,7 @@ where
     fn or_fail(self, code: ExitCode, doing: impl fmt::Display) -> Result<T, Failure> {
         self.map_err(|error| Failure {
             code,
+            reason: code.reason(),
             source: error.into().context(doing.to_string()),
         })
     }

@@ -7,7 +7,7 @@
 mod score;
 mod teacher;
 
-pub use score::{ScoreSettings, Scorer, batches};
+pub use score::{BothMeasures, ScoreSettings, Scorer, batches};
 pub use teacher::{Teacher, write_teacher};
 
 use crate::weights::WeightsError;

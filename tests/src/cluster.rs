@@ -33,18 +33,31 @@ pub fn kubectl_with(arguments: &[&str], input: &str) -> String {
 pub fn try_kubectl(arguments: &[&str], input: Option<&str>) -> (bool, String) {
     let mut child = Command::new("kubectl")
         .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("kubectl is on the PATH: run this through `make e2e`");
     if let Some(input) = input {
         let mut stdin = child.stdin.take().expect("standard input is piped");
-        stdin.write_all(input.as_bytes()).expect("kubectl reads its input");
+        stdin
+            .write_all(input.as_bytes())
+            .expect("kubectl reads its input");
     }
     let output = child.wait_with_output().expect("kubectl can be waited for");
-    let text = if output.status.success() { output.stdout } else { output.stderr };
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    let text = if output.status.success() {
+        output.stdout
+    } else {
+        output.stderr
+    };
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 /// A namespace under the restricted Pod Security profile; removed when dropped.
@@ -64,7 +77,9 @@ impl Namespace {
                  pod-security.kubernetes.io/enforce: restricted\n"
             ),
         );
-        Self { name: name.to_owned() }
+        Self {
+            name: name.to_owned(),
+        }
     }
 
     /// A claim bound to a folder of this machine, for any number of pods. The folder must belong
@@ -115,7 +130,15 @@ spec:
     /// # Panics
     /// When `kubectl` answers something that is not JSON.
     pub fn get(&self, what: &str) -> Value {
-        let arguments = ["-n", &self.name, "get", what, "-o", "json", "--ignore-not-found"];
+        let arguments = [
+            "-n",
+            &self.name,
+            "get",
+            what,
+            "-o",
+            "json",
+            "--ignore-not-found",
+        ];
         let text = kubectl(&arguments);
         if text.trim().is_empty() {
             return Value::Null;
@@ -134,14 +157,23 @@ spec:
     ///
     /// # Panics
     /// When the time is over: with the run, its Jobs and pods, and the operator's log.
-    pub fn await_run(&self, run: &str, within: Duration, mut done: impl FnMut(&Value) -> bool) -> Value {
+    pub fn await_run(
+        &self,
+        run: &str,
+        within: Duration,
+        mut done: impl FnMut(&Value) -> bool,
+    ) -> Value {
         let deadline = Instant::now() + within;
         loop {
             let object = self.get(&format!("pruningrun/{run}"));
             if done(&object) {
                 return object;
             }
-            assert!(Instant::now() < deadline, "{run} did not get there: {}", self.describe(run));
+            assert!(
+                Instant::now() < deadline,
+                "{run} did not get there: {}",
+                self.describe(run)
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -151,8 +183,22 @@ spec:
         [
             &["-n", &self.name, "get", "pruningrun", run, "-o", "yaml"][..],
             &["-n", &self.name, "get", "jobs,pods,events", "-o", "wide"],
-            &["-n", &self.name, "logs", "-l", "darwinlm.io/run", "--tail=20", "--prefix"],
-            &["-n", "darwinlm-system", "logs", "deploy/darwinlm", "--tail=40"],
+            &[
+                "-n",
+                &self.name,
+                "logs",
+                "-l",
+                "darwinlm.io/run",
+                "--tail=20",
+                "--prefix",
+            ],
+            &[
+                "-n",
+                "darwinlm-system",
+                "logs",
+                "deploy/darwinlm",
+                "--tail=40",
+            ],
         ]
         .map(|arguments| try_kubectl(arguments, None).1)
         .join("\n---\n")
@@ -161,9 +207,21 @@ spec:
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        try_kubectl(&["delete", "namespace", &self.name, "--wait=true", "--timeout=120s"], None);
+        try_kubectl(
+            &[
+                "delete",
+                "namespace",
+                &self.name,
+                "--wait=true",
+                "--timeout=120s",
+            ],
+            None,
+        );
         let volumes = try_kubectl(&["get", "pv", "-o", "name"], None).1;
-        for volume in volumes.lines().filter(|v| v.contains(&format!("/{}-", self.name))) {
+        for volume in volumes
+            .lines()
+            .filter(|v| v.contains(&format!("/{}-", self.name)))
+        {
             try_kubectl(&["delete", volume, "--wait=false"], None);
         }
     }

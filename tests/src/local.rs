@@ -102,7 +102,9 @@ impl Local {
     /// # Panics
     /// When the program cannot be started.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().expect("darwinlm can be started")
+        self.command(arguments)
+            .spawn()
+            .expect("darwinlm can be started")
     }
 
     /// Runs it to its end.

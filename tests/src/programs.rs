@@ -23,7 +23,11 @@ pub fn release_folder() -> PathBuf {
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
     let path = release_folder().join(name);
-    assert!(path.exists(), "{} is missing: run `make build` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `make build` first",
+        path.display()
+    );
     path
 }
 
@@ -33,6 +37,10 @@ pub fn program(name: &str) -> PathBuf {
 /// When it has not been fetched.
 pub fn fetched(name: &str) -> PathBuf {
     let path = repository().join(".cache").join(name);
-    assert!(path.exists(), "{} is missing: run `make model` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `make model` first",
+        path.display()
+    );
     path
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
 
@@ -33,7 +33,10 @@ pub fn write(folder: &Path) {
     let ids = tokens(&mut random);
     write_safetensors(
         &folder.join("tokens.safetensors"),
-        BTreeMap::from([("input_ids".to_owned(), (Dtype::I32, vec![SEQUENCES, SEQUENCE_LENGTH], ids))]),
+        BTreeMap::from([(
+            "input_ids".to_owned(),
+            (Dtype::I32, vec![SEQUENCES, SEQUENCE_LENGTH], ids),
+        )]),
     );
 }
 
@@ -67,13 +70,25 @@ fn weights(random: &mut ChaCha8Rng) -> Tensors {
             .collect::<Vec<u8>>();
         tensors.insert(name, (Dtype::F32, shape.to_vec(), bytes));
     };
-    add("model.embed_tokens.weight".to_owned(), [VOCABULARY, HIDDEN], 0.4);
+    add(
+        "model.embed_tokens.weight".to_owned(),
+        [VOCABULARY, HIDDEN],
+        0.4,
+    );
     for block in 0..BLOCKS {
         let name = |part: &str| format!("model.layers.{block}.{part}_proj.weight");
         let scale = 0.25;
         add(name("self_attn.q"), [HEADS * HEAD_DIM, HIDDEN], scale);
-        add(name("self_attn.k"), [KEY_VALUE_HEADS * HEAD_DIM, HIDDEN], scale);
-        add(name("self_attn.v"), [KEY_VALUE_HEADS * HEAD_DIM, HIDDEN], scale);
+        add(
+            name("self_attn.k"),
+            [KEY_VALUE_HEADS * HEAD_DIM, HIDDEN],
+            scale,
+        );
+        add(
+            name("self_attn.v"),
+            [KEY_VALUE_HEADS * HEAD_DIM, HIDDEN],
+            scale,
+        );
         add(name("self_attn.o"), [HIDDEN, HEADS * HEAD_DIM], scale);
         add(name("mlp.gate"), [INTERMEDIATE, HIDDEN], scale);
         add(name("mlp.up"), [INTERMEDIATE, HIDDEN], scale);
@@ -107,7 +122,9 @@ fn tokens(random: &mut ChaCha8Rng) -> Vec<u8> {
     (0..SEQUENCES * SEQUENCE_LENGTH)
         .flat_map(|_| {
             token = 3 + (token + (random.next_u32() % 5) as usize) % (VOCABULARY - 3);
-            i32::try_from(token).expect("the vocabulary is small").to_le_bytes()
+            i32::try_from(token)
+                .expect("the vocabulary is small")
+                .to_le_bytes()
         })
         .collect()
 }

@@ -31,8 +31,18 @@ fn a_flip_is_named(world: &Local, file: &Path) {
         flip_a_bit(file, position);
         let said = format!("{}{}", verified.stdout, verified.stderr);
         let shown = file.display();
-        assert_ne!(verified.code, Some(0), "{shown}: byte {position} of {length} was flipped: {said}");
-        let name = file.file_name().expect("a file has a name").to_string_lossy();
-        assert!(said.contains(&*name), "{shown}: byte {position} was flipped, but it said: {said}");
+        assert_ne!(
+            verified.code,
+            Some(0),
+            "{shown}: byte {position} of {length} was flipped: {said}"
+        );
+        let name = file
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy();
+        assert!(
+            said.contains(&*name),
+            "{shown}: byte {position} was flipped, but it said: {said}"
+        );
     }
 }

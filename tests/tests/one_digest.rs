@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Local, finish};
-use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 #[test]
 fn one_worker_and_three_find_the_same_survivor() {
@@ -17,7 +17,13 @@ fn one_worker_and_three_find_the_same_survivor() {
     let digest = alone.run(&["--workers", "1"]).digest();
     assert_eq!(together.run(&["--workers", "3"]).digest(), digest);
     let verified = together.verify();
-    assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
+    assert_eq!(
+        verified.code,
+        Some(0),
+        "{}{}",
+        verified.stdout,
+        verified.stderr
+    );
     assert!(verified.stdout.contains(&digest), "{}", verified.stdout);
 }
 
@@ -27,7 +33,10 @@ fn a_finished_run_started_again_says_the_same_and_computes_nothing() {
     let digest = world.run(&[]).digest();
     let trials = files_below(&world.store().join("runs/local.tiny/trials"));
     assert_eq!(world.run(&[]).digest(), digest);
-    assert_eq!(files_below(&world.store().join("runs/local.tiny/trials")), trials);
+    assert_eq!(
+        files_below(&world.store().join("runs/local.tiny/trials")),
+        trials
+    );
 }
 
 #[test]
@@ -47,7 +56,10 @@ fn workers_killed_ten_times_change_nothing() {
         }
     }
     assert_eq!(finish(run).digest(), digest, "after {killed} kills");
-    assert!(killed >= 5, "the run ended after {killed} kills: it is too short to be a story");
+    assert!(
+        killed >= 5,
+        "the run ended after {killed} kills: it is too short to be a story"
+    );
 }
 
 #[test]
@@ -58,7 +70,9 @@ fn a_run_killed_ten_times_goes_on_where_it_was() {
     for _ in 0..10 {
         let before = results(&world.store());
         let mut run = world.start(&["--workers", "2"]);
-        std::thread::sleep(Duration::from_millis(500 + u64::from(random.next_u32() % 2000)));
+        std::thread::sleep(Duration::from_millis(
+            500 + u64::from(random.next_u32() % 2000),
+        ));
         kill(run.id());
         run.wait().expect("a killed run can be waited for");
         wait_until_no_worker_runs(world.path());
@@ -70,11 +84,16 @@ fn a_run_killed_ten_times_goes_on_where_it_was() {
 }
 
 fn results(store: &Path) -> BTreeSet<std::path::PathBuf> {
-    files_below(&store.join("runs/local.tiny/trials")).into_iter().collect()
+    files_below(&store.join("runs/local.tiny/trials"))
+        .into_iter()
+        .collect()
 }
 
 fn kill(process: u32) {
-    let _ = Command::new("kill").arg("-KILL").arg(process.to_string()).status();
+    let _ = Command::new("kill")
+        .arg("-KILL")
+        .arg(process.to_string())
+        .status();
 }
 
 /// The worker processes that a run started.
@@ -99,7 +118,10 @@ fn wait_until_no_worker_runs(world: &Path) {
         if left == 0 {
             return;
         }
-        assert!(Instant::now() < deadline, "{left} workers outlived their run by 20 s");
+        assert!(
+            Instant::now() < deadline,
+            "{left} workers outlived their run by 20 s"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -112,7 +134,9 @@ struct Process {
 }
 
 fn processes() -> Vec<Process> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| {
@@ -123,7 +147,10 @@ fn processes() -> Vec<Process> {
             };
             let status = read("status")?;
             let field = |key: &str| {
-                status.lines().find_map(|line| line.strip_prefix(key)).map(|v| v.trim().to_owned())
+                status
+                    .lines()
+                    .find_map(|line| line.strip_prefix(key))
+                    .map(|v| v.trim().to_owned())
             };
             Some(Process {
                 id,

@@ -17,7 +17,11 @@ fn a_stopped_run_ends_within_ten_seconds_and_resumes() {
         .expect("kill can be started");
     assert!(stopped.success());
     let ended = finish(run);
-    assert!(started.elapsed() < Duration::from_secs(12), "it took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(12),
+        "it took {:?}",
+        started.elapsed()
+    );
     assert_ne!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("resume"), "{}", ended.stderr);
     assert_eq!(world.run(&[]).digest(), digest);
@@ -39,6 +43,14 @@ fn a_field_that_comes_later_is_refused_by_name() {
     world.edit("  evaluation: {}\n", "  evaluation: {tasks: [sciq]}\n");
     let refused = world.run(&[]);
     assert_eq!(refused.code, Some(78), "{}", refused.stderr);
-    assert!(refused.stderr.contains("spec.evaluation.tasks"), "{}", refused.stderr);
-    assert!(refused.stderr.contains("not yet supported"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("spec.evaluation.tasks"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("not yet supported"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -126,6 +126,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
     let search_digest = search::digest(spec, &pruning, &target, &settings);
     let generations = settings.generations;
     let threads = pods::threads(&spec.worker.resources)?;
+    let pruning_workers = at_least_one("spec.pruning.workers", spec.pruning.workers)?;
     let mut chain = vec![
         Task::Prepare {
             model,
@@ -135,6 +136,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         },
         Task::BuildDatabase {
             pruning: pruning.clone(),
+            workers: pruning_workers,
         },
         Task::Search {
             pruning: pruning.clone(),
@@ -169,7 +171,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         store,
         device: pods::device(spec.worker.device),
         chain,
-        pruning_workers: at_least_one("spec.pruning.workers", spec.pruning.workers)?,
+        pruning_workers,
         search_workers: at_least_one("spec.search.workers", spec.search.workers)?,
         generations,
         generations_per_job: at_least_one(

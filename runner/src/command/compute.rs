@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use darwinlm_search::{Ladder, Ladders, ModuleKind, PerKind, Shape};
 use darwinlm_store::{Folder, open_folder};
 use darwinlm_task::{
-    DeviceClass, DeviceRequest, Dtype, ExitCode, NumericsPlan, Plan, PruningSpec, Spacing,
-    TokenSlice, paths,
+    DeviceClass, DeviceRequest, ExitCode, NumericsPlan, Plan, PruningSpec, REASON_DEVICE_UNUSABLE,
+    Spacing, TokenSlice, paths,
 };
 use serde_json::json;
-use tch::{Device, Kind};
+use tch::Device;
 use tokio::task::block_in_place;
 
 use super::prepare::digest_of;
@@ -21,29 +21,19 @@ use crate::fitness::Teacher;
 use crate::model::DenseModel;
 use crate::tokens::Sequences;
 
-/// The type that passes compute in.
-pub(super) fn kind(dtype: Dtype) -> Kind {
-    match dtype {
-        Dtype::Float32 => Kind::Float,
-        Dtype::BFloat16 => Kind::BFloat16,
-    }
-}
-
 /// The device of a request, and its class.
 ///
 /// # Errors
 /// Exit code 78 when CUDA is asked for and does not work: nothing falls back silently.
-pub(super) fn device(request: DeviceRequest) -> Result<(Device, DeviceClass), Failure> {
-    match (request, device::cuda()) {
-        (DeviceRequest::Cpu, _) | (DeviceRequest::Auto, Err(_)) => {
-            Ok((Device::Cpu, DeviceClass::Cpu))
-        }
-        (DeviceRequest::Auto | DeviceRequest::Cuda, Ok(device)) => Ok((device, DeviceClass::Cuda)),
-        (DeviceRequest::Cuda, Err(error)) => Err(Failure::new(
-            ExitCode::BadSpec,
-            format!("spec.worker.device: {error}"),
-        )),
+pub(super) fn open_device(request: DeviceRequest) -> Result<(Device, DeviceClass), Failure> {
+    let opened = device::open(request).map_err(|error| {
+        let message = format!("spec.worker.device: {error}");
+        Failure::because(ExitCode::BadSpec, REASON_DEVICE_UNUSABLE, message)
+    })?;
+    if let Some(reason) = opened.why_not_cuda {
+        tracing::info!(reason, "the CPU is used");
     }
+    Ok((opened.device, opened.class))
 }
 
 /// A run as `prepare` left it, on this worker's device.
@@ -59,7 +49,7 @@ impl Prepared {
     pub(super) async fn open(context: &Context) -> Result<Self, Failure> {
         let key = context.paths.plan();
         let plan: Plan = context.store.get_json(&key).await.map_err(store_failure)?;
-        let (device, device_class) = device(context.spec.device)?;
+        let (device, device_class) = open_device(context.spec.device)?;
         if device_class != plan.numerics.device_class {
             tracing::warn!(
                 planned = ?plan.numerics.device_class, found = ?device_class,
@@ -103,7 +93,7 @@ impl Prepared {
     /// The dense model, every file checked against its digest.
     pub(super) async fn dense(&self, context: &Context) -> Result<DenseModel, Failure> {
         let folder = self.model_folder(context).await?;
-        let kind = kind(self.plan.numerics.dtype);
+        let kind = device::kind(self.plan.numerics.dtype);
         block_in_place(|| DenseModel::open(&folder, kind, self.device))
             .or_fail(ExitCode::BadData, "failed to load the dense model")
     }

@@ -13,16 +13,19 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::build_database::folder_store;
-use super::compute::{Prepared, device, kind, open_database};
+use super::compute::{Prepared, open_database, open_device};
 use super::search::{problem, survivor, whole};
 use super::work::{Context, Ended, store_failure};
 use crate::args;
-use crate::device::set_threads;
+use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};
-use crate::fitness::{FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
+use crate::fitness::{BothMeasures, FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
 use crate::model::{DenseModel, Model};
 use crate::stitch::stitch;
 use crate::tokens::Sequences;
+
+/// Forward passes of which the median is the speed.
+const SPEED_PASSES: usize = 5;
 
 /// Tokens with the dense model's states over them.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(super) struct Figures {
     pub(super) perplexity: f64,
     /// Mean KL(dense ‖ model), in nats per token.
     pub(super) kl: f64,
-    /// Tokens of the perplexity pass in a second.
+    /// Tokens of a forward pass in a second, prompt-like: logits of the last token alone.
     pub(super) tokens_per_second: f64,
 }
 
@@ -50,33 +53,50 @@ pub(super) fn measure(
     cancel: &AtomicBool,
 ) -> Result<Figures, FitnessError> {
     let minibatch = whole(&pool.tokens);
-    let score = |kind| {
-        let settings = ScoreSettings {
-            kind,
-            micro_batch_sequences: numerics.micro_batch_sequences,
-            logit_chunk_tokens: numerics.logit_chunk_tokens,
-        };
-        let scorer = Scorer {
-            pool: &pool.tokens,
-            teacher: Some(&pool.teacher),
-            settings,
-        };
-        scorer.score(model, &minibatch, cancel, &mut |_| {})
+    let settings = ScoreSettings {
+        kind: FitnessKind::KullbackLeibler,
+        micro_batch_sequences: numerics.micro_batch_sequences,
+        logit_chunk_tokens: numerics.logit_chunk_tokens,
     };
-    let kl = score(FitnessKind::KullbackLeibler)?;
-    // After the divergence, so that the clock sees warm weights.
-    let started = Instant::now();
-    let perplexity = score(FitnessKind::Perplexity)?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "pools hold far fewer than 2^53 tokens"
-    )]
-    let tokens_per_second = minibatch.tokens as f64 / started.elapsed().as_secs_f64();
+    let scorer = Scorer {
+        pool: &pool.tokens,
+        teacher: Some(&pool.teacher),
+        settings,
+    };
+    let BothMeasures { kl, perplexity } = scorer.both(model, &minibatch, cancel)?;
+    let tokens_per_second = forward_speed(model, &pool.tokens, numerics)?;
     Ok(Figures {
         perplexity,
         kl,
         tokens_per_second,
     })
+}
+
+/// Tokens of a plain forward pass in a second: the median of a few sequences, weights warm.
+fn forward_speed(
+    model: &Model,
+    tokens: &Sequences,
+    numerics: &NumericsPlan,
+) -> Result<f64, FitnessError> {
+    let batch: Vec<u32> = (0..numerics.micro_batch_sequences.min(tokens.count())).collect();
+    let ids_BT = tokens.batch(&batch, tokens.length(), model.device());
+    let mut seconds: Vec<f64> = (0..SPEED_PASSES)
+        .map(|_| {
+            let started = Instant::now();
+            tch::no_grad(|| {
+                let hidden_BTD = model.hidden_states(&ids_BT);
+                let last_BD = hidden_BTD.f_select(1, -1)?;
+                // Read back: on a device the clock would stop before the work does.
+                model
+                    .logits(&last_BD)
+                    .f_sum(tch::Kind::Float)?
+                    .f_double_value(&[])
+            })?;
+            Ok(started.elapsed().as_secs_f64())
+        })
+        .collect::<Result<_, FitnessError>>()?;
+    seconds.sort_by(f64::total_cmp);
+    Ok(ids_BT.numel() as f64 / seconds[seconds.len() / 2])
 }
 
 /// Compares dense, uniform and survivor, and writes `evaluation.json`.
@@ -151,7 +171,7 @@ async fn compare(
                 Err(FitnessError::Cancelled) => Ok(None),
                 other => {
                     let figures = other.or_fail(ExitCode::Bug, "failed to measure a model")?;
-                    Ok(Some(shown(&figures, model.parameters())))
+                    Ok(Some(shown(&figures, problem.parameters(genome))))
                 }
             }
         })?;
@@ -179,7 +199,7 @@ fn shown(figures: &Figures, parameters: u64) -> Measured {
 
 /// `darwinlm-runner evaluate`: one model, for people and scripts.
 pub(super) async fn by_hand(arguments: args::Evaluate) -> Result<(), Failure> {
-    let (device, class) = device(arguments.numerics.device)?;
+    let (device, class) = open_device(arguments.numerics.device)?;
     let numerics = match class {
         DeviceClass::Cpu => NumericsPlan::cpu(arguments.numerics.threads),
         DeviceClass::Cuda => NumericsPlan::cuda(arguments.numerics.threads),

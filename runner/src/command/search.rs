@@ -5,15 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use darwinlm_search::{
-    Digest, Level, Minibatch, Pins, Problem, Schedule, Survivor, Target, Trial, start,
+    Digest, Level, Minibatch, Pins, Problem, Schedule, SearchError, Survivor, Target, Trial, start,
 };
 use darwinlm_store::{
-    Folder, Ledger, Ran, SearchProgress, TrialError, TrialRunner, Validation, WorkEnd, WorkOptions,
-    work,
+    Folder, Ledger, LedgerError, Ran, SearchProgress, TrialError, TrialRunner, Validation, WorkEnd,
+    WorkError, WorkOptions, work,
 };
 use darwinlm_task::{
-    DeviceClass, ExitCode, NumericsPlan, PruningSpec, SearchReport, SearchSettings, TargetSpec,
-    TokenSlice,
+    DeviceClass, ExitCode, NumericsPlan, PruningSpec, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
+    SearchReport, SearchSettings, TargetSpec, TokenSlice,
 };
 use tokio::sync::watch;
 
@@ -91,7 +91,7 @@ pub(super) async fn task(
     };
     let worked = work(&context.store, &context.paths, &problem, trials, options).await;
     listening.abort();
-    let worked = worked.map_err(|error| Failure::new(error.exit_code(), error))?;
+    let worked = worked.map_err(work_failure)?;
     context.reporter.update(|report| {
         report.search = Some(worked.report);
         report.gpu_seconds = Some(worked.gpu_seconds);
@@ -101,6 +101,15 @@ pub(super) async fn task(
         WorkEnd::BudgetSpent => Ended::BudgetSpent,
         WorkEnd::Stopped => Ended::Stopped,
     })
+}
+
+fn work_failure(error: WorkError) -> Failure {
+    let reason = match &error {
+        WorkError::Search(SearchError::TooFewFinite { .. }) => REASON_NON_FINITE,
+        WorkError::Ledger(LedgerError::Conflict(_)) => REASON_LEDGER_CONFLICT,
+        _ => error.exit_code().reason(),
+    };
+    Failure::because(error.exit_code(), reason, error)
 }
 
 /// Passes on where the search stands, until the work ends.

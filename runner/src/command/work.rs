@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use darwinlm_store::{ClaimTimes, Store, probe};
+use darwinlm_store::{ClaimTimes, Store, StoreError, probe};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
@@ -157,12 +157,15 @@ fn conclude(reporter: &Reporter, ended: Result<Ended, Failure>) -> ExitCode {
         }
         Ok(Ended::Stopped) => {
             let code = ExitCode::TryAgain;
-            reporter.update(|report| report.fail(code, "stopped from outside; run it again"));
+            reporter.update(|report| {
+                report.fail(code, code.reason(), "stopped from outside; run it again")
+            });
             code
         }
         Err(failure) => {
             tracing::error!(error = %failure, code = failure.code.code(), "the task failed");
-            reporter.update(|report| report.fail(failure.code, &failure.to_string()));
+            reporter
+                .update(|report| report.fail(failure.code, failure.reason, &failure.to_string()));
             failure.code
         }
     };
@@ -206,7 +209,9 @@ impl Context {
                 threads,
                 search_digest,
             } => prepare::prepare(self, model, data, *threads, search_digest).await,
-            Task::BuildDatabase { pruning } => build_database::task(self, pruning).await,
+            Task::BuildDatabase { pruning, workers } => {
+                build_database::task(self, pruning, *workers).await
+            }
             Task::Search {
                 pruning,
                 target,
@@ -261,6 +266,11 @@ fn seconds(name: &str) -> Result<Option<std::time::Duration>, Failure> {
 }
 
 /// A store's error, with the exit code it asks for.
-pub(super) fn store_failure(error: darwinlm_store::StoreError) -> Failure {
-    Failure::new(error.exit_code(), error)
+pub(super) fn store_failure(error: StoreError) -> Failure {
+    match &error {
+        StoreError::InUse { .. } => {
+            Failure::because(error.exit_code(), darwinlm_task::REASON_STORE_IN_USE, error)
+        }
+        _ => Failure::new(error.exit_code(), error),
+    }
 }

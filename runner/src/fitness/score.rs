@@ -31,6 +31,29 @@ pub struct Scorer<'a> {
     pub settings: ScoreSettings,
 }
 
+/// Both measures of one model on the same tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BothMeasures {
+    /// Mean KL(dense ‖ model) in nats per predicted token.
+    pub kl: f64,
+    /// exp of the mean negative log-likelihood of a predicted token.
+    pub perplexity: f64,
+}
+
+/// Sums over positions; a measure that is not asked for stays 0.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    divergence: f64,
+    surprise: f64,
+}
+
+/// What of [`Sums`] is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    divergence: bool,
+    surprise: bool,
+}
+
 impl Scorer<'_> {
     /// Mean KL(dense ‖ model) in nats per predicted token, or perplexity. Not finite where the
     /// model's logits are not. `progress` hears of tokens.
@@ -41,25 +64,69 @@ impl Scorer<'_> {
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<f64, FitnessError> {
-        let (mut sum, mut positions) = (0.0, 0u64);
+        let kind = self.settings.kind;
+        let wanted = Wanted {
+            divergence: kind == FitnessKind::KullbackLeibler,
+            surprise: kind == FitnessKind::Perplexity,
+        };
+        let means = self.means(model, minibatch, wanted, cancel, progress)?;
+        Ok(match kind {
+            FitnessKind::KullbackLeibler => means.divergence,
+            FitnessKind::Perplexity => means.surprise.exp(),
+        })
+    }
+
+    /// Both measures in one pass, whatever the fitness is.
+    pub fn both(
+        &self,
+        model: &Model,
+        minibatch: &Minibatch,
+        cancel: &AtomicBool,
+    ) -> Result<BothMeasures, FitnessError> {
+        let wanted = Wanted {
+            divergence: true,
+            surprise: true,
+        };
+        let means = self.means(model, minibatch, wanted, cancel, &mut |_| {})?;
+        Ok(BothMeasures {
+            kl: means.divergence,
+            perplexity: means.surprise.exp(),
+        })
+    }
+
+    fn means(
+        &self,
+        model: &Model,
+        minibatch: &Minibatch,
+        wanted: Wanted,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Sums, FitnessError> {
+        let (mut sums, mut positions) = (Sums::default(), 0u64);
         let pieces = minibatch.pieces(self.pool.length());
         for batch in batches(&pieces, self.settings.micro_batch_sequences) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(FitnessError::Cancelled);
             }
-            sum += tch::no_grad(|| self.sum_of(model, batch))?;
+            tch::no_grad(|| self.add(model, batch, wanted, &mut sums))?;
             let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
             positions += tokens - batch.len() as u64;
             progress(tokens);
         }
-        let mean = sum / positions as f64;
-        Ok(match self.settings.kind {
-            FitnessKind::KullbackLeibler => mean,
-            FitnessKind::Perplexity => mean.exp(),
+        let positions = positions as f64;
+        Ok(Sums {
+            divergence: sums.divergence / positions,
+            surprise: sums.surprise / positions,
         })
     }
 
-    fn sum_of(&self, model: &Model, pieces: &[Piece]) -> Result<f64, FitnessError> {
+    fn add(
+        &self,
+        model: &Model,
+        pieces: &[Piece],
+        wanted: Wanted,
+        sums: &mut Sums,
+    ) -> Result<(), FitnessError> {
         let tokens = pieces[0].tokens;
         let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
         let ids_BT = self.pool.batch(&sequences, tokens, model.device());
@@ -67,34 +134,37 @@ impl Scorer<'_> {
         let predicting = i64::from(tokens) - 1;
         let hidden_ND = hidden_BTD.f_narrow(1, 0, predicting)?.f_flatten(0, 1)?;
         let target_N = ids_BT.f_narrow(1, 1, predicting)?.f_flatten(0, 1)?;
-        let teacher_ND = match self.settings.kind {
-            FitnessKind::KullbackLeibler => {
+        let teacher_ND = match wanted.divergence {
+            true => {
                 let teacher = self.teacher.ok_or(FitnessError::NoTeacher)?;
                 Some((teacher, teacher.states(pieces)?))
             }
-            FitnessKind::Perplexity => None,
+            false => None,
         };
         let positions = hidden_ND.size()[0];
         let chunk = i64::from(self.settings.logit_chunk_tokens.max(1));
-        let mut sum = 0.0;
         for start in (0..positions).step_by(chunk as usize) {
             let length = chunk.min(positions - start);
             let of = |whole: &Tensor| whole.f_narrow(0, start, length);
             let logits_NV = model.logits(&of(&hidden_ND)?);
             let candidate_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
-            let terms_N = match &teacher_ND {
-                Some((teacher, states_ND)) => {
-                    let dense_NV = teacher
-                        .logits(&of(states_ND)?)?
-                        .f_log_softmax(-1, Kind::Float)?;
-                    divergence(&dense_NV, &candidate_NV)?
-                }
-                None => -candidate_NV.f_gather(1, &of(&target_N)?.unsqueeze(1), false)?,
-            };
-            sum += terms_N.f_sum(Kind::Double)?.double_value(&[]);
+            if let Some((teacher, states_ND)) = &teacher_ND {
+                let logits_NV = teacher.logits(&of(states_ND)?)?;
+                let dense_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
+                sums.divergence += total(&divergence(&dense_NV, &candidate_NV)?)?;
+            }
+            if wanted.surprise {
+                let target_N1 = of(&target_N)?.f_unsqueeze(1)?;
+                sums.surprise -= total(&candidate_NV.f_gather(1, &target_N1, false)?)?;
+            }
         }
-        Ok(sum)
+        Ok(())
     }
+}
+
+/// The sum of float32 terms, in float64.
+fn total(terms: &Tensor) -> Result<f64, FitnessError> {
+    Ok(terms.f_sum(Kind::Double)?.double_value(&[]))
 }
 
 /// KL(P ‖ Q) of every position from log-probabilities: 2 × [N, V] → [N].

@@ -13,8 +13,8 @@ pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPre
 pub use plan::{Plan, PlannedTokens, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
-    PreparedReport, Progress, REPORT_LIMIT_BYTES, SearchReport, SurvivorReport, TaskReport,
-    TrialCounts,
+    PreparedReport, Progress, REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
+    REASON_STORE_IN_USE, REPORT_LIMIT_BYTES, SearchReport, SurvivorReport, TaskReport, TrialCounts,
 };
 pub use schema::schemas;
 pub use spec::{

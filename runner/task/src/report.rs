@@ -10,6 +10,15 @@ use crate::{ExitCode, RunIdentity, TaskKind, VERSION};
 /// Failure").
 pub const REPORT_LIMIT_BYTES: usize = 4096;
 
+/// A report's reason when the run's prefix in the store belongs to another search.
+pub const REASON_STORE_IN_USE: &str = "StoreInUse";
+/// A report's reason when too few candidates of a selection step have a finite fitness.
+pub const REASON_NON_FINITE: &str = "NonFinite";
+/// A report's reason when two workers disagree on a ledger entry.
+pub const REASON_LEDGER_CONFLICT: &str = "LedgerConflict";
+/// A report's reason when the device that was asked for does not work.
+pub const REASON_DEVICE_UNUSABLE: &str = "DeviceUnusable";
+
 /// What a worker says about its task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -190,7 +199,7 @@ pub struct Measured {
     pub perplexity: String,
     /// Mean KL(dense ‖ this), in nats, as a decimal number.
     pub kl: String,
-    /// Tokens scored in a second on the worker's device, as a decimal number.
+    /// Tokens of a forward pass in a second on the worker's device, as a decimal number.
     pub tokens_per_second: String,
 }
 
@@ -267,11 +276,12 @@ impl TaskReport {
         }
     }
 
-    /// Marks the task as failed.
-    pub fn fail(&mut self, code: ExitCode, message: &str) {
+    /// Marks the task as failed; `reason` is a CamelCase word, the code's own if nothing more is
+    /// known.
+    pub fn fail(&mut self, code: ExitCode, reason: &str, message: &str) {
         self.outcome = Outcome::Failed {
             code: code.code(),
-            reason: code.reason().to_owned(),
+            reason: reason.to_owned(),
             message: message.to_owned(),
         };
     }

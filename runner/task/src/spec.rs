@@ -42,7 +42,11 @@ pub struct TaskSpec {
 
 /// The tasks, in the order of a run's chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Task {
     /// Fetch and check model and data, tokenise, fix the numerics plan.
     Prepare {
@@ -59,6 +63,8 @@ pub enum Task {
     BuildDatabase {
         /// How to prune.
         pruning: PruningSpec,
+        /// Workers that share the blocks between them; changes who builds, never what.
+        workers: u32,
     },
     /// Run trials until the given number of generations is in the ledger.
     Search {

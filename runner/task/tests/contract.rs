@@ -110,7 +110,7 @@ fn a_report_with_ten_genomes_of_eighty_blocks_fits_a_termination_message() {
 #[test]
 fn a_report_that_would_not_fit_loses_its_message_first_and_stays_readable() {
     let mut report = large_report();
-    report.fail(ExitCode::BadData, &"zu groß: ".repeat(1000));
+    report.fail(ExitCode::BadData, "BadData", &"zu groß: ".repeat(1000));
     let text = report.to_json();
     assert!(text.len() <= REPORT_LIMIT_BYTES, "{} bytes", text.len());
     let read: TaskReport = serde_json::from_str(&text).unwrap();
@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn any_message_leaves_a_report_that_fits(message in ".{0,6000}") {
         let mut report = large_report();
-        report.fail(ExitCode::Bug, &message);
+        report.fail(ExitCode::Bug, "WorkerFailed", &message);
         let text = report.to_json();
         prop_assert!(text.len() <= REPORT_LIMIT_BYTES);
         prop_assert!(serde_json::from_str::<TaskReport>(&text).is_ok());

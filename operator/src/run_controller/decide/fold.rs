@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::done_condition;
 use crate::run_controller::observed::{Observed, ObservedJob};
-use crate::run_controller::validate::ValidatedRun;
+use crate::run_controller::validate::{VOLUMES, ValidatedRun};
 
 /// Most survivors in a status.
 const LINEAGE: usize = 10;
@@ -61,7 +61,7 @@ fn done(run: &ValidatedRun, report: &TaskReport) -> Option<Reason> {
 fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunStatus) {
     if let Some(database) = &report.database {
         let url = format!("{}/{}", run.store, paths::database(&database.digest));
-        status.artifacts.get_or_insert_default().level_database = Some(url);
+        status.artifacts.get_or_insert_default().level_database = Some(as_written(&url));
     }
     if let Some(search) = &report.search {
         let remembered = status.search.as_ref().map_or(0, |known| known.generation);
@@ -74,11 +74,20 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
         status.evaluation = Some(evaluation_status(evaluation));
     }
     if let Some(export) = &report.export {
-        status.artifacts.get_or_insert_default().exports = export.exports.clone();
+        let exports = export.exports.iter().map(|url| as_written(url)).collect();
+        status.artifacts.get_or_insert_default().exports = exports;
     }
     if let Some(seconds) = &report.gpu_seconds {
         fold_seconds(seconds, status);
     }
+}
+
+/// A claim as the spec names it, where a worker sees the folder it is mounted at.
+fn as_written(url: &str) -> String {
+    let in_claim = url
+        .strip_prefix("file://")
+        .and_then(|path| path.strip_prefix(VOLUMES));
+    in_claim.map_or_else(|| url.to_owned(), |path| format!("pvc:/{path}"))
 }
 
 /// Reports sum over all workers that ever left a file, so the larger sum is the newer one.

@@ -22,10 +22,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             "spec.artifacts.caBundleConfigMapRef",
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),
-        (
-            "spec.search.continueTraining",
-            spec.search.continue_training,
-        ),
         ("spec.postTraining", spec.post_training.is_some()),
         ("spec.evaluation.tasks", tasks),
         ("spec.evaluation.latency", latency),

@@ -1,0 +1,240 @@
+//! Builds one database into a folder of a store, module by module; what is done is not done again.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use darwinlm_search::{Costs, Ladders, Module, ModuleKind, Shape};
+use darwinlm_store::{FileEntry, Files, Folder, FolderWriter};
+use darwinlm_task::ExitCode;
+use tch::Tensor;
+use tokio::task::block_in_place;
+
+use crate::command::work::{Ended, store_failure};
+use crate::database::{self, Manifest, ModuleEntry};
+use crate::failure::{Failure, OrFail};
+use crate::model::DenseModel;
+use crate::prune::{CalibrationSettings, PruneError, build_module, calibrate};
+use crate::stitch::columns_per_unit;
+use crate::tokens::Sequences;
+
+/// Hessians of a range of blocks are held at once, up to this many bytes.
+const HESSIAN_BYTES: u64 = 4 << 30;
+
+/// The unit of progress once the Hessians are there.
+pub(super) const MODULES: &str = "modules";
+
+/// What a database is made from.
+pub(super) struct Recipe {
+    pub(super) model: String,
+    pub(super) calibration: String,
+    pub(super) shape: Shape,
+    pub(super) ladders: Ladders,
+    pub(super) damping_permille: u32,
+    pub(super) hessian_batch_sequences: u32,
+}
+
+/// Everything that building a module needs.
+pub(super) struct Builder<'a> {
+    pub(super) dense: &'a DenseModel,
+    pub(super) calibration: &'a Sequences,
+    pub(super) recipe: &'a Recipe,
+    pub(super) writer: &'a FolderWriter,
+    pub(super) scratch: &'a Path,
+    pub(super) name: &'a str,
+    pub(super) cancel: &'a AtomicBool,
+}
+
+impl Builder<'_> {
+    /// Contiguous ranges of blocks: at least one a worker, and more if their Hessians do not fit.
+    pub(super) fn ranges(&self, workers: u32) -> Vec<Range<u32>> {
+        let shape = &self.recipe.shape;
+        let square = |columns: u64| columns * columns * 4;
+        let attention = u64::from(shape.query_heads) * u64::from(shape.head_dim);
+        let block = square(attention) + square(u64::from(shape.intermediate));
+        let fitting = u32::try_from((HESSIAN_BYTES / block).max(1)).unwrap_or(u32::MAX);
+        let blocks = fitting.min(shape.blocks.div_ceil(workers.max(1)));
+        let starts = (0..shape.blocks).step_by(blocks as usize);
+        starts
+            .map(|start| start..start.saturating_add(blocks).min(shape.blocks))
+            .collect()
+    }
+
+    /// Whether every module of the range is in the store.
+    pub(super) async fn is_done(&self, range: &Range<u32>) -> Result<bool, Failure> {
+        for block in range.clone() {
+            for kind in ModuleKind::ALL {
+                let part = Module { block, kind }.to_string();
+                if self
+                    .writer
+                    .part(&part)
+                    .await
+                    .map_err(store_failure)?
+                    .is_none()
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Builds the modules of a range that are not in the store yet.
+    pub(super) async fn build(
+        &self,
+        range: &Range<u32>,
+        mut progress: impl FnMut(u64, u64, &str),
+    ) -> Result<Ended, Failure> {
+        let tokens = u64::from(self.calibration.count()) * u64::from(self.calibration.length());
+        let settings = CalibrationSettings {
+            batch_sequences: self.recipe.hessian_batch_sequences,
+        };
+        let mut seen = 0;
+        let calibrated = block_in_place(|| {
+            let hear = |heard| {
+                seen += heard;
+                progress(seen, tokens, "calibration tokens");
+            };
+            let model = &self.dense.model;
+            calibrate(
+                model,
+                self.calibration,
+                range.clone(),
+                settings,
+                self.cancel,
+                hear,
+            )
+        });
+        let hessians = match calibrated {
+            Err(PruneError::Cancelled) => return Ok(Ended::Stopped),
+            other => other.or_fail(ExitCode::BadData, "failed to collect the Hessians")?,
+        };
+        let total = u64::from(range.end - range.start) * 2;
+        let mut done = 0;
+        for block in hessians {
+            for kind in ModuleKind::ALL {
+                if self.cancel.load(Ordering::Relaxed) {
+                    return Ok(Ended::Stopped);
+                }
+                let module = Module {
+                    block: block.block,
+                    kind,
+                };
+                self.build_module(module, &block.hessians[kind]).await?;
+                done += 1;
+                progress(done, total, MODULES);
+            }
+        }
+        Ok(Ended::Done)
+    }
+
+    async fn build_module(&self, module: Module, hessian_NN: &Tensor) -> Result<(), Failure> {
+        if self
+            .writer
+            .part(&module.to_string())
+            .await
+            .map_err(store_failure)?
+            .is_some()
+        {
+            return Ok(());
+        }
+        let block = &self.dense.model.blocks[module.block as usize];
+        let owner = match module.kind {
+            ModuleKind::Attention => block
+                .attention
+                .as_ref()
+                .map(|(_, attention)| &attention.o_DQ),
+            ModuleKind::Mlp => block.mlp.as_ref().map(|(_, mlp)| &mlp.down_DC),
+        };
+        let owner = owner.expect("a dense block has both modules");
+        let width = columns_per_unit(&self.recipe.shape, module.kind);
+        let ladder = &self.recipe.ladders[module.kind];
+        let damping = self.recipe.damping_permille;
+        let levels = block_in_place(|| {
+            tch::no_grad(|| build_module(owner, hessian_NN, width, ladder, damping))
+        })
+        .or_fail(ExitCode::BadData, format!("failed to prune {module}"))?;
+        let folder = self.scratch.join(format!("scratch-{}", self.name));
+        let doing = || format!("failed to write into {}", folder.display());
+        std::fs::create_dir_all(&folder).or_fail(ExitCode::PermissionDenied, doing())?;
+        let entry = block_in_place(|| database::write_module(&folder, module, &levels))
+            .or_fail(ExitCode::Bug, doing())?;
+        let put = self.put(module, &folder.join(&entry.file), &entry).await;
+        let _ = std::fs::remove_dir_all(&folder);
+        put
+    }
+
+    async fn put(
+        &self,
+        module: Module,
+        scratch: &Path,
+        entry: &ModuleEntry,
+    ) -> Result<(), Failure> {
+        let (weights, figures) = (database::file_name(module), figures_name(module));
+        let text = serde_json::to_vec(entry).or_fail(ExitCode::Bug, "figures are JSON")?;
+        let stored = self
+            .writer
+            .put_file(&weights, scratch)
+            .await
+            .map_err(store_failure)?;
+        let told = self
+            .writer
+            .put(&figures, text.into())
+            .await
+            .map_err(store_failure)?;
+        let files = Files::from([(weights, stored), (figures, told)]);
+        self.writer
+            .finish_part(&module.to_string(), &files)
+            .await
+            .map_err(store_failure)?;
+        Ok(())
+    }
+
+    /// Writes the manifest over all modules, whoever built them.
+    pub(super) async fn finish(&self) -> Result<Folder, Failure> {
+        let mut modules = Vec::new();
+        let mut files = Files::new();
+        for module in Module::all(self.recipe.shape.blocks) {
+            let part = self
+                .writer
+                .part(&module.to_string())
+                .await
+                .map_err(store_failure)?;
+            let part: BTreeMap<String, FileEntry> = part.ok_or_else(|| {
+                let message = format!("{module} vanished from the store");
+                Failure::new(ExitCode::StoreUnavailable, message)
+            })?;
+            let figures = figures_name(module);
+            let text = self
+                .writer
+                .read(&part[&figures])
+                .await
+                .map_err(store_failure)?;
+            let entry: ModuleEntry = serde_json::from_slice(&text)
+                .or_fail(ExitCode::BadData, format!("failed to read {figures}"))?;
+            modules.push(entry);
+            files.extend(part);
+        }
+        let costs = Costs::parameters(&self.recipe.shape, &self.recipe.ladders)
+            .or_fail(ExitCode::BadSpec, "the ladders have no costs")?;
+        let about = Manifest {
+            format_version: database::FORMAT_VERSION,
+            model: self.recipe.model.clone(),
+            calibration: self.recipe.calibration.clone(),
+            shape: self.recipe.shape.clone(),
+            ladders: self.recipe.ladders.clone(),
+            costs,
+            damping_permille: self.recipe.damping_permille,
+            modules,
+        };
+        self.writer
+            .finish(&about, files)
+            .await
+            .map_err(store_failure)
+    }
+}
+
+fn figures_name(module: Module) -> String {
+    format!("{module}.json")
+}

@@ -1,0 +1,292 @@
+//! Stories on a real node: the operator from its chart, the runner in restricted pods.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use darwinlm_tests::cluster::{Namespace, is_true, status_of, try_kubectl};
+use darwinlm_tests::local::{Local, TINY_RUN, finish};
+use darwinlm_tests::programs::{fetched, program, repository};
+use darwinlm_tests::tiny;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The user that workers run as; a hostPath volume ignores `fsGroup`.
+const WORKER: &str = "65532:65532";
+
+#[test]
+fn the_same_yaml_ends_with_the_same_digest_on_this_machine_and_in_pods() {
+    let yaml = smaller_demo();
+    let here = volume();
+    put_smollm2(here.path());
+    let run = here.path().join("run.yaml");
+    fs::write(&run, &yaml).expect("the YAML can be written");
+    let child = Command::new(program("darwinlm"))
+        .args(["run", "-f"])
+        .arg(&run)
+        .args(["--volume", &format!("darwinlm={}", here.path().display())])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("darwinlm can be started");
+    let local = finish(child).digest();
+    println!("on this machine: {local}");
+
+    let there = volume();
+    put_smollm2(there.path());
+    let namespace = Namespace::new("same-yaml");
+    namespace.claim("darwinlm", there.path());
+    own(there.path());
+    namespace.apply(&yaml);
+    let mut generations = BTreeSet::new();
+    let mut most_workers = 0;
+    let end = namespace.await_run("smollm2-demo", Duration::from_secs(1200), |run| {
+        if let Some(generation) = run["status"]["search"]["generation"].as_i64() {
+            generations.insert(generation);
+        }
+        most_workers = most_workers.max(running_workers(&namespace, "search"));
+        status_of(run, "Succeeded").is_some_and(|status| status != "Unknown") && finished(run)
+    });
+    assert!(
+        is_true(&end, "Succeeded"),
+        "{}",
+        namespace.describe("smollm2-demo")
+    );
+    println!(
+        "in pods: {}, generations seen {generations:?}",
+        end["status"]["search"]["digest"]
+    );
+    assert_eq!(end["status"]["search"]["digest"], local);
+    assert_eq!(most_workers, 2, "two workers with a GPU each");
+    assert!(
+        generations.len() > 1,
+        "the survivor did not move: {generations:?}"
+    );
+    assert!(
+        end["status"]["search"]["survivor"]["genome"]["mlp"].is_string(),
+        "{end}"
+    );
+    for condition in [
+        "Accepted",
+        "Prepared",
+        "DatabaseReady",
+        "SearchComplete",
+        "Evaluated",
+        "Exported",
+    ] {
+        assert!(is_true(&end, condition), "{condition}: {end}");
+    }
+    let exported = there.path().join("exports/smollm2-demo/transformers");
+    assert!(
+        exported.join("model.safetensors").exists(),
+        "nothing was exported"
+    );
+}
+
+#[test]
+fn one_job_per_generation_moves_status_event_and_metric_after_each() {
+    let namespace = Namespace::new("one-job");
+    let there = tiny_volume(&namespace);
+    let local = local_digest();
+    namespace.apply(&TINY_RUN.replacen(
+        "    workers: 2\n",
+        "    workers: 2\n    generationsPerJob: 1\n",
+        1,
+    ));
+    let mut seen = BTreeSet::new();
+    let mut metric = BTreeSet::new();
+    let end = namespace.await_run("tiny", Duration::from_secs(600), |run| {
+        if let Some(generation) = run["status"]["search"]["generation"].as_i64() {
+            seen.insert(generation);
+        }
+        metric.extend(metric_of(&namespace.name, "darwinlm_run_generation"));
+        finished(run)
+    });
+    assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
+    assert_eq!(end["status"]["search"]["digest"], local);
+    let jobs: BTreeSet<String> = namespace
+        .list("jobs", "darwinlm.io/run=tiny,darwinlm.io/task=search")
+        .iter()
+        .filter_map(|job| job["metadata"]["name"].as_str().map(ToOwned::to_owned))
+        .collect();
+    println!("jobs {jobs:?}, generations in status {seen:?}, in the metric {metric:?}");
+    let events = namespace.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
+    let events: Value = serde_json::from_str(&events).expect("kubectl prints JSON");
+    let done: u64 = events["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|event| event["reason"] == "GenerationDone")
+        .map(|event| event["series"]["count"].as_u64().unwrap_or(1))
+        .sum();
+    assert!(done >= 4, "{done} events of finished generations");
+    assert!(seen.len() >= 4, "status moved through {seen:?}");
+    assert!(metric.len() >= 2, "the metric moved through {metric:?}");
+    drop(there);
+}
+
+#[test]
+fn a_worker_pod_deleted_three_times_changes_nothing() {
+    let namespace = Namespace::new("deleted");
+    let there = tiny_volume(&namespace);
+    // Longer steps than the tiny run's, so that three deletions fall into the search.
+    let yaml = TINY_RUN
+        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
+        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
+        .replacen("generations: 5", "generations: 12", 1);
+    let here = Local::new();
+    fs::write(here.yaml(), &yaml).expect("the YAML can be written");
+    let local = here.run(&["--workers", "1"]).digest();
+    namespace.apply(&yaml);
+    let mut deleted = 0;
+    let mut last = Instant::now();
+    let end = namespace.await_run("tiny", Duration::from_secs(900), |run| {
+        if deleted < 3
+            && last.elapsed() > Duration::from_secs(3)
+            && run["status"]["search"]["generation"]
+                .as_i64()
+                .is_some_and(|g| g > deleted)
+            && let Some(pod) = a_running_worker(&namespace, "search")
+        {
+            println!("deleting {pod}");
+            try_kubectl(
+                &[
+                    "-n",
+                    &namespace.name,
+                    "delete",
+                    "pod",
+                    &pod,
+                    "--grace-period=0",
+                    "--force",
+                ],
+                None,
+            );
+            deleted += 1;
+            last = Instant::now();
+        }
+        finished(run)
+    });
+    assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
+    assert_eq!(deleted, 3, "the search ended after {deleted} deletions");
+    assert_eq!(end["status"]["search"]["digest"], local);
+    drop(there);
+}
+
+/// The demo, cut down so that two whole runs of it take minutes: same model, same text, same tasks.
+fn smaller_demo() -> String {
+    let demo = fs::read_to_string(repository().join("tests/demo.yaml")).expect("it is there");
+    let smaller = [
+        ("generations: 8", "generations: 2"),
+        ("offspring: 8", "offspring: 4"),
+        (
+            "tokens: 16384, sequenceLength",
+            "tokens: 4096, sequenceLength",
+        ),
+        ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
+        ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
+        (
+            "survivors: 4, trainingTokens: 0",
+            "survivors: 3, trainingTokens: 0",
+        ),
+        ("fitnessTokens: 1024", "fitnessTokens: 512"),
+    ];
+    smaller.into_iter().fold(demo, |yaml, (from, to)| {
+        assert!(yaml.contains(from), "the demo has no {from:?}");
+        yaml.replacen(from, to, 1)
+    })
+}
+
+/// A folder that pods see; not below `/run`, which is the node's own.
+fn volume() -> TempDir {
+    let folder = TempDir::with_prefix("darwinlm-volume-").expect("a folder can be made");
+    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).expect("the folder can be opened to others");
+    folder
+}
+
+fn own(folder: &Path) {
+    let owned = Command::new("chown")
+        .arg("-R")
+        .arg(WORKER)
+        .arg(folder)
+        .status();
+    assert!(
+        owned.is_ok_and(|status| status.success()),
+        "chown needs root"
+    );
+}
+
+fn put_smollm2(volume: &Path) {
+    for (from, to) in [
+        ("models/smollm2-135m", "models/smollm2-135m"),
+        ("text/sotu.jsonl", "text/sotu.jsonl"),
+    ] {
+        let target = volume.join(to);
+        fs::create_dir_all(target.parent().expect("it lies in a folder"))
+            .expect("a folder can be made");
+        let source: PathBuf = fetched(from);
+        let copied = Command::new("cp")
+            .arg("-rL")
+            .arg(source)
+            .arg(target)
+            .status();
+        assert!(copied.is_ok_and(|status| status.success()));
+    }
+}
+
+fn tiny_volume(namespace: &Namespace) -> TempDir {
+    let folder = volume();
+    tiny::write(folder.path());
+    own(folder.path());
+    namespace.claim("data", folder.path());
+    folder
+}
+
+fn local_digest() -> String {
+    Local::new().run(&["--workers", "1"]).digest()
+}
+
+fn finished(run: &Value) -> bool {
+    matches!(
+        run["status"]["stage"].as_str(),
+        Some("Succeeded" | "Failed" | "Rejected")
+    )
+}
+
+fn running_workers(namespace: &Namespace, task: &str) -> usize {
+    pods(namespace, task)
+        .iter()
+        .filter(|pod| pod["status"]["phase"] == "Running")
+        .count()
+}
+
+fn a_running_worker(namespace: &Namespace, task: &str) -> Option<String> {
+    let pods = pods(namespace, task);
+    let running = pods.iter().find(|pod| {
+        pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+    })?;
+    running["metadata"]["name"].as_str().map(ToOwned::to_owned)
+}
+
+fn pods(namespace: &Namespace, task: &str) -> Vec<Value> {
+    namespace.list("pods", &format!("darwinlm.io/task={task}"))
+}
+
+/// The value of a run's metric, as Prometheus would scrape it from the operator's Service.
+fn metric_of(namespace: &str, name: &str) -> Option<u64> {
+    let path = "/api/v1/namespaces/darwinlm-system/services/darwinlm-metrics:metrics/proxy/metrics";
+    let (answered, text) = try_kubectl(&["get", "--raw", path], None);
+    if !answered {
+        return None;
+    }
+    let line = text.lines().find(|line| {
+        line.starts_with(name) && line.contains(&format!("namespace=\"{namespace}\""))
+    })?;
+    line.rsplit(' ')
+        .next()?
+        .parse::<f64>()
+        .ok()
+        .map(|value| value as u64)
+}
