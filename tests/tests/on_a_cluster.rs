@@ -178,7 +178,7 @@ fn a_worker_pod_deleted_three_times_changes_nothing() {
 fn smaller_demo() -> String {
     let demo = fs::read_to_string(repository().join("tests/demo.yaml")).expect("it is there");
     let smaller = [
-        ("generations: 8", "generations: 2"),
+        ("generations: 6", "generations: 2"),
         ("offspring: 8", "offspring: 4"),
         (
             "tokens: 16384, sequenceLength",
@@ -187,10 +187,11 @@ fn smaller_demo() -> String {
         ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
         ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
         (
-            "survivors: 4, trainingTokens: 0",
-            "survivors: 3, trainingTokens: 0",
+            "{survivors: 4, trainingTokens: 0, fitnessTokens: 1024}",
+            "{survivors: 3, trainingTokens: 0, fitnessTokens: 512}",
         ),
-        ("fitnessTokens: 1024", "fitnessTokens: 512"),
+        ("fitnessTokens: 2048", "fitnessTokens: 512"),
+        ("fitnessTokens: 4096", "fitnessTokens: 512"),
     ];
     smaller.into_iter().fold(demo, |yaml, (from, to)| {
         assert!(yaml.contains(from), "the demo has no {from:?}");

@@ -66,7 +66,7 @@ fn what_cannot_be_is_refused_at_apply_with_the_field_named() {
         ("survivors: 2,", "survivors: 4,", "survivors"),
         ("offspring: 8", "offspring: 3", "offspring"),
         ("pvc://darwinlm/store", "ftp://darwinlm/store", "store"),
-        ("generations: 8", "generations: 0", "generations"),
+        ("generations: 6", "generations: 0", "generations"),
         ("levels: 9", "levles: 9", "levles"),
     ] {
         assert!(demo.contains(from), "the demo has no {from:?}");

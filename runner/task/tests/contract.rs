@@ -61,7 +61,7 @@ fn task() -> TaskSpec {
 
 /// A report of the largest model that DESIGN names: 80 blocks, ten survivors, the longest numbers.
 fn large_report() -> TaskReport {
-    let level = Level::new(7).unwrap();
+    let level = Level::new(7).expect("the level is small");
     let survivor = SurvivorReport {
         genome: Genome::uniform(80, level),
         fitness: "0.24130712345678901".into(),
