@@ -9,7 +9,7 @@ LIBTORCH_VERSION := 2.11.0
 CARGO_DENY_VERSION := 0.20.2
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help libtorch model build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
+.PHONY: help libtorch model venv build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,10 @@ build: libtorch ## the operator, the command and the runner, optimised
 demo: build model ## prune SmolLM2-135M on this machine with two workers
 	tests/demo.sh
 
-test: libtorch model ## every test that needs no root
+venv: ## transformers and PyTorch, the reference that exports are held against (4.7 GB, once)
+	tests/models/venv.sh
+
+test: libtorch model venv ## every test that needs no root
 	tests/test.sh
 
 lint: libtorch $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## formatting, clippy, dependency rules
