@@ -452,7 +452,7 @@ fn the_status_names_database_and_digest() {
     let status = decision.status;
     assert_eq!(
         status.artifacts.unwrap().level_database.as_deref(),
-        Some("file:///var/lib/darwinlm/volumes/data/store/databases/abc")
+        Some("pvc://data/store/databases/abc")
     );
     let search = status.search.unwrap();
     assert_eq!(search.generation, 6);
