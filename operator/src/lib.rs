@@ -15,6 +15,7 @@ pub mod local;
 pub mod metrics;
 pub mod names;
 pub mod operator;
+pub mod progress_client;
 pub mod readiness;
 pub mod run_controller;
 pub mod server;

@@ -91,7 +91,7 @@ impl Context {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
-            http: reqwest::Client::new(),
+            http: crate::progress_client::progress_client(),
             metrics,
             memory: Memory::default(),
             worker_image,

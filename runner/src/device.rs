@@ -126,27 +126,30 @@ fn open_library(name: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn has_driver() -> bool {
-        std::path::Path::new("/proc/driver/nvidia/version").exists()
+    /// A driver alone is not enough: the libtorch that is linked may hold its CPU half only.
+    fn works() -> bool {
+        cuda().is_ok()
     }
 
     #[test]
-    fn cuda_without_a_driver_is_refused_with_the_library_named() {
-        let opened = open(DeviceRequest::Cuda);
-        if has_driver() {
-            assert_eq!(opened.unwrap().class, DeviceClass::Cuda);
-        } else {
-            let message = opened.unwrap_err().to_string();
-            assert!(
-                message.contains("libcuda.so.1 could not be loaded"),
-                "{message}"
-            );
+    fn cuda_that_does_not_work_is_refused_with_the_reason_named() {
+        match open(DeviceRequest::Cuda) {
+            Ok(opened) => assert_eq!(opened.class, DeviceClass::Cuda),
+            Err(error) => {
+                let message = error.to_string();
+                let named = ["could not be loaded", "finds no usable device"];
+                assert!(
+                    named.iter().any(|reason| message.contains(reason)),
+                    "{message}"
+                );
+            }
         }
     }
 
     #[test]
     fn auto_falls_back_to_the_cpu_and_says_why() {
         let opened = open(DeviceRequest::Auto).unwrap();
-        assert_eq!(opened.why_not_cuda.is_none(), has_driver());
+        assert_eq!(opened.why_not_cuda.is_none(), works());
+        assert_eq!(opened.class == DeviceClass::Cuda, works());
     }
 }

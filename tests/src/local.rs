@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -115,6 +116,25 @@ impl Local {
     /// The store's folder.
     pub fn store(&self) -> PathBuf {
         self.path().join("store")
+    }
+
+    /// Waits until a generation is in the ledger.
+    ///
+    /// # Panics
+    /// When that takes a minute.
+    pub fn await_generation(&self, generation: u32) {
+        let entry = self
+            .store()
+            .join(format!("runs/local.tiny/ledger/{generation:06}.json"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !entry.exists() {
+            assert!(
+                Instant::now() < deadline,
+                "{} did not appear",
+                entry.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Removes the store, so that the next run starts anew.

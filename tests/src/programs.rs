@@ -10,11 +10,17 @@ pub fn repository() -> PathBuf {
         .to_path_buf()
 }
 
-/// The folder of the release build.
+/// The folder of the release build: beside the test that asks, wherever that was built.
+///
+/// # Panics
+/// When a test has no path.
 pub fn release_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), PathBuf::from);
-    target.join("release")
+    let test = std::env::current_exe().expect("a test has a path");
+    // <target>/<profile>/deps/<test>
+    test.ancestors()
+        .nth(3)
+        .expect("it lies three folders below")
+        .join("release")
 }
 
 /// A program of the release build.

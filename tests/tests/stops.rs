@@ -6,10 +6,14 @@ use darwinlm_tests::local::{Local, finish};
 
 #[test]
 fn a_stopped_run_ends_within_ten_seconds_and_resumes() {
-    let digest = Local::new().run(&[]).digest();
+    let longer = ("generations: 5", "generations: 30");
+    let undisturbed = Local::new();
+    undisturbed.edit(longer.0, longer.1);
+    let digest = undisturbed.run(&[]).digest();
     let world = Local::new();
+    world.edit(longer.0, longer.1);
     let run = world.start(&[]);
-    std::thread::sleep(Duration::from_millis(2500));
+    world.await_generation(1);
     let started = Instant::now();
     let stopped = std::process::Command::new("kill")
         .args(["-INT", &run.id().to_string()])

@@ -21,7 +21,7 @@ pub(super) struct Poll {
 impl Poll {
     pub(super) fn new() -> Self {
         Self {
-            client: reqwest::Client::new(),
+            client: crate::progress_client::progress_client(),
             asked: None,
         }
     }

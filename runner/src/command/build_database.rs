@@ -168,7 +168,10 @@ async fn fill(
                     return Ok(None);
                 }
                 Err(failure) => {
-                    claim.release().await;
+                    match failure.code {
+                        ExitCode::Bug => claim.fail(&failure.to_string()).await,
+                        _ => claim.release().await,
+                    }
                     return Err(failure);
                 }
             }

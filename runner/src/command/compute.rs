@@ -49,8 +49,15 @@ impl Prepared {
     pub(super) async fn open(context: &Context) -> Result<Self, Failure> {
         let key = context.paths.plan();
         let plan: Plan = context.store.get_json(&key).await.map_err(store_failure)?;
-        let (device, device_class) = open_device(context.spec.device)?;
-        if device_class != plan.numerics.device_class {
+        // Tasks whose pods have no device only move weights.
+        let computes = context.spec.task.kind().needs_device();
+        let request = if computes {
+            context.spec.device
+        } else {
+            DeviceRequest::Cpu
+        };
+        let (device, device_class) = open_device(request)?;
+        if computes && device_class != plan.numerics.device_class {
             tracing::warn!(
                 planned = ?plan.numerics.device_class, found = ?device_class,
                 "This worker's device is of another class than the plan's; recorded fitness decides."

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use darwinlm_task::{
-    ExitCode, ExportFormat, ExportReport, ExportSpec, PruningSpec, SearchSettings, TargetSpec,
+    ExitCode, ExportFormat, ExportReport, ExportSpec, PruningSpec, RunIdentity, SearchSettings,
+    TargetSpec,
 };
 use tokio::task::block_in_place;
 
@@ -13,6 +14,9 @@ use super::work::{Context, Ended};
 use crate::export::{ExportSettings, export_transformers};
 use crate::failure::{Failure, OrFail};
 use crate::stitch::stitch;
+
+/// What tells an export of ours from any other folder.
+const MODELLING_FILE: &str = "modeling_darwinlm.py";
 
 /// Writes every format asked for.
 pub(super) async fn task(
@@ -35,7 +39,7 @@ pub(super) async fn task(
     for format in &export.formats {
         let ExportFormat::Transformers = format;
         let target = destination.join("transformers");
-        let partial = partial_of(&target, &context.worker);
+        let partial = partial_of(&target, &context.spec.run);
         let doing = || format!("failed to write {}", partial.display());
         let _ = std::fs::remove_dir_all(&partial);
         std::fs::create_dir_all(&partial).or_fail(ExitCode::PermissionDenied, doing())?;
@@ -67,20 +71,36 @@ fn folder(url: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Beside the target, so that a rename moves nothing.
-fn partial_of(target: &Path, worker: &str) -> PathBuf {
-    target.with_file_name(format!(".transformers.{worker}.part"))
+/// Beside the target, so that a rename moves nothing; one name a run, so that what a killed worker
+/// left is swept by the next.
+fn partial_of(target: &Path, run: &RunIdentity) -> PathBuf {
+    target.with_file_name(format!(".transformers.{}.{}.part", run.namespace, run.name))
 }
 
-/// Puts the finished folder in place of whatever an earlier run left there.
+/// Puts the finished folder in place of an earlier export, and of nothing else.
 fn replace(partial: &Path, target: &Path) -> Result<(), Failure> {
     let doing = || format!("failed to put the export at {}", target.display());
-    let old = target.with_extension("old");
+    let old = partial.with_extension("old");
     let _ = std::fs::remove_dir_all(&old);
-    if target.exists() {
+    let replaces = target.exists();
+    if replaces {
+        if !target.join(MODELLING_FILE).exists() {
+            return Err(Failure::new(
+                ExitCode::PermissionDenied,
+                format!(
+                    "spec.export.destination: {} exists and is no export of ours; move it away",
+                    target.display()
+                ),
+            ));
+        }
         std::fs::rename(target, &old).or_fail(ExitCode::PermissionDenied, doing())?;
     }
-    std::fs::rename(partial, target).or_fail(ExitCode::PermissionDenied, doing())?;
+    if let Err(error) = std::fs::rename(partial, target) {
+        if replaces {
+            let _ = std::fs::rename(&old, target);
+        }
+        return Err(error).or_fail(ExitCode::PermissionDenied, doing());
+    }
     let _ = std::fs::remove_dir_all(&old);
     Ok(())
 }

@@ -24,7 +24,7 @@ use crate::tokens::{Sequences, SliceRequest, TextTokenizer, cut, documents};
 const TOKENS_VERSION: u32 = 1;
 
 /// What of a model's folder is kept: configuration, tokenizer and safetensors, never code.
-const MODEL_FILES: [&str; 10] = [
+const MODEL_FILES: [&str; 14] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -35,6 +35,10 @@ const MODEL_FILES: [&str; 10] = [
     "merges.txt",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "tokenizer.model",
+    "LICENSE",
+    "LICENSE.txt",
+    "NOTICE",
 ];
 
 /// What a `tokens/` folder is about.
@@ -74,10 +78,11 @@ pub(super) async fn prepare(
         );
     }
     let model_digest = digest_of(&json!({ "files": digests }));
-    block_in_place(|| DenseModel::open(&folder, tch::Kind::Float, tch::Device::Cpu)).or_fail(
-        ExitCode::BadData,
-        format!("failed to load the model in {}", folder.display()),
-    )?;
+    block_in_place(|| DenseModel::open(&folder, device::kind(numerics.dtype), tch::Device::Cpu))
+        .or_fail(
+            ExitCode::BadData,
+            format!("failed to load the model in {}", folder.display()),
+        )?;
     keep_model(context, &model_digest, &files).await?;
 
     let tokens = make_tokens(context, data, &folder, &config, &digests).await?;
@@ -386,7 +391,8 @@ async fn keep_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
         ExitCode::BadSpec,
         format!(
             "{key} in {} was made from other inputs: it holds {}, this run makes {}. Put the \
-             model and the data back as they were, or use another run name",
+             model, the data, the worker's device and its CPU limit back as they were, or use \
+             another run name",
             context.store.url(),
             String::from_utf8_lossy(&settled.stored),
             json!(plan)

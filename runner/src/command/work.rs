@@ -9,7 +9,7 @@ use darwinlm_store::{ClaimTimes, Store, StoreError, probe};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
-    ExitCode, Outcome, Task, TaskReport, TaskSpec,
+    ExitCode, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -62,6 +62,9 @@ pub(super) async fn work() -> ExitCode {
         Ok(spec) => spec,
         Err(failure) => {
             tracing::error!(error = %failure, "the task cannot be read");
+            let mut words = failure.to_string();
+            words.truncate(words.floor_char_boundary(REPORT_LIMIT_BYTES));
+            let _ = std::fs::write(&report_path, words);
             return failure.code;
         }
     };

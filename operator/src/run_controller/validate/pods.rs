@@ -3,14 +3,30 @@
 use darwinlm_api::{Device, Resources, Worker};
 use darwinlm_task::DeviceRequest;
 
-use super::{PodTemplate, Rejection};
+use super::{Placement, PodTemplate, Rejection};
 
 /// The device to compute on.
-pub(super) const fn device(device: Device) -> DeviceRequest {
-    match device {
-        Device::Auto => DeviceRequest::Auto,
-        Device::Cpu => DeviceRequest::Cpu,
-        Device::Cuda => DeviceRequest::Cuda,
+///
+/// In pods `Auto` is settled here: `prepare`, which plans the numerics, runs without the device, so
+/// it could not tell. A worker that is given an extended resource (a name with a slash) is meant to
+/// use it.
+pub(super) fn device(worker: &Worker, placement: &Placement) -> DeviceRequest {
+    match (worker.device, placement) {
+        (Device::Cpu, _) => DeviceRequest::Cpu,
+        (Device::Cuda, _) => DeviceRequest::Cuda,
+        (Device::Auto, Placement::Local { .. }) => DeviceRequest::Auto,
+        (Device::Auto, Placement::Pods) => {
+            let has_device = worker
+                .resources
+                .limits
+                .keys()
+                .any(|name| name.contains('/'));
+            if has_device {
+                DeviceRequest::Cuda
+            } else {
+                DeviceRequest::Cpu
+            }
+        }
     }
 }
 

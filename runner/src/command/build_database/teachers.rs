@@ -35,9 +35,12 @@ pub(super) async fn write_teachers(
             let batch = prepared.numerics().micro_batch_sequences;
             write_teacher(&dense.model, &pool, batch, &path, &context.stop.flag, hear)
         });
-        match written {
-            Err(FitnessError::Cancelled) => return Ok(Ended::Stopped),
-            other => other.or_fail(ExitCode::Bug, "failed to write the teacher's states")?,
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&path);
+            return match error {
+                FitnessError::Cancelled => Ok(Ended::Stopped),
+                error => Err(error).or_fail(ExitCode::Bug, "failed to write the teacher's states"),
+            };
         }
         let file = writer.put_file(&name, &path).await.map_err(store_failure);
         let _ = std::fs::remove_file(&path);
