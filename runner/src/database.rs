@@ -24,15 +24,6 @@ use crate::weights::WeightsError;
 /// Why a level database could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The operating system refused.
-    #[error("failed to access {path}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
     /// The manifest cannot be used.
     #[error("{path}: {reason}")]
     Manifest {
@@ -40,16 +31,6 @@ pub enum DatabaseError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// A file is not the one the manifest names.
-    #[error("{path} has sha256 {found}; the manifest names {expected}")]
-    Digest {
-        /// The file.
-        path: PathBuf,
-        /// The digest of what is there.
-        found: String,
-        /// The digest in the manifest.
-        expected: String,
     },
     /// A level that is not stored was asked for.
     #[error("{module} has no stored level {level}; stored are 1 to {last}")]

@@ -34,6 +34,19 @@ pub fn load_cuda() -> Result<(), &'static str> {
         .map_err(String::as_str)
 }
 
+/// Asks cuBLAS for a workspace of fixed size, without which deterministic products are refused.
+///
+/// # Safety
+///
+/// It changes the process' environment: no other thread may exist yet.
+pub unsafe fn fix_environment() {
+    const WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if std::env::var_os(WORKSPACE).is_none() {
+        // SAFETY: passed on to the caller.
+        unsafe { std::env::set_var(WORKSPACE, ":4096:8") };
+    }
+}
+
 /// A device that works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
@@ -83,7 +96,17 @@ pub fn cuda() -> Result<Device, DeviceError> {
             "libtorch_cuda.so finds no usable device".to_owned(),
         ));
     }
+    darwinlm_compute_deterministically();
     Ok(Device::Cuda(0))
+}
+
+// SAFETY: `device/deterministic.cpp` defines them: they take nothing and set or read plain flags.
+unsafe extern "C" {
+    /// Makes libtorch use kernels whose bits do not depend on the order of threads, or refuse. On
+    /// the CPU all kernels that are used here are such.
+    safe fn darwinlm_compute_deterministically();
+    #[cfg(test)]
+    safe fn darwinlm_computes_deterministically() -> bool;
 }
 
 /// Fixes how many threads one operation uses, and that operations do not overlap.
@@ -144,6 +167,12 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn deterministic_kernels_are_switched_on_without_exception() {
+        darwinlm_compute_deterministically();
+        assert!(darwinlm_computes_deterministically());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use clap::Parser;
 use darwinlm_runner::{args::Arguments, command, device, telemetry};
 
 fn main() -> ExitCode {
+    // SAFETY: the first line of the process: no other thread exists.
+    unsafe { device::fix_environment() };
     // Before anything asks libtorch about CUDA: the first question caches its answer for good.
     let cuda = device::load_cuda();
     let arguments = Arguments::parse();

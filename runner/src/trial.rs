@@ -7,6 +7,7 @@ use darwinlm_search::{FailureKind, FitnessKind, Optimizer, Outcome, ProblemError
 use darwinlm_task::{NumericsPlan, OptimizerPrecision};
 
 use crate::database::Database;
+use crate::failure::{is_out_of_memory, panic_message};
 use crate::fitness::{FitnessError, ScoreSettings, Scorer, Teacher};
 use crate::model::DenseModel;
 use crate::stitch::{StitchError, stitch};
@@ -134,11 +135,7 @@ pub fn run_trial(
         compute(context, trial, cancel, progress)
     }));
     computed.unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
-            .unwrap_or_else(|| "no message".to_owned());
+        let message = panic_message(&*panic);
         Err(match is_out_of_memory(&message) {
             true => TrialError::OutOfMemory { message },
             false => TrialError::Panicked { message },
@@ -194,11 +191,6 @@ fn compute(
         cancel,
         &mut scored,
     )?))
-}
-
-fn is_out_of_memory(message: &str) -> bool {
-    // the CUDA caching allocator, and the CPU's
-    message.contains("out of memory") || message.contains("can't allocate memory")
 }
 
 fn out_of_memory(source: &tch::TchError) -> Option<TrialError> {

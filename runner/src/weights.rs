@@ -6,7 +6,6 @@ mod write;
 
 pub use checkpoint::Checkpoint;
 pub use mapped::MappedTensors;
-pub(crate) use mapped::sha256;
 pub use write::{StreamWriter, write_tensors};
 
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use clap::Args;
 use darwinlm_search::{CostUnit, Digest, Entry, Genome, Level, Problem};
 use darwinlm_store::{Folder, FolderWriter, Ledger, Results, Store, digest_bytes, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
-use darwinlm_task::{ExitCode, Plan, RunIdentity, TokenSlice};
+use darwinlm_task::{ExitCode, Plan, RunIdentity, TOKENS_VERSION, TokenSlice};
 use serde_json::json;
 
 use super::get::runs;
@@ -261,7 +261,8 @@ async fn check_tokens(store: &Store, plan: &Plan) -> Result<u64, Failure> {
         .map(|slice| (slice.name().to_owned(), json!(plan.slice(slice).sequences)))
         .collect();
     let length = plan.calibration.sequence_length;
-    let expected = json!({ "version": 1, "sequenceLength": length, "sequences": sequences });
+    let expected =
+        json!({ "version": TOKENS_VERSION, "sequenceLength": length, "sequences": sequences });
     let about = &folder.manifest().about;
     if *about != expected {
         return Err(lie(

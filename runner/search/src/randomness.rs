@@ -13,6 +13,8 @@ pub enum Purpose {
     Training,
     /// The fitness minibatch of one selection step.
     Fitness,
+    /// Which sequences of a text belong to which slice; drawn before any search, with all else 0.
+    Slices,
 }
 
 impl Purpose {
@@ -21,6 +23,7 @@ impl Purpose {
             Purpose::Offspring => "offspring",
             Purpose::Training => "training",
             Purpose::Fitness => "fitness",
+            Purpose::Slices => "slices",
         }
     }
 }

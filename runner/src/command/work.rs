@@ -1,9 +1,10 @@
 //! `work`: the life of a worker, from its task in the environment to its report and exit code.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use darwinlm_store::{ClaimTimes, Store, StoreError, probe};
 use darwinlm_task::paths::RunPaths;
@@ -11,7 +12,8 @@ use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
     ExitCode, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use futures::FutureExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{build_database, evaluate, export, prepare, search};
@@ -24,6 +26,10 @@ use crate::serve::serve;
 /// still is seen sooner.
 const ENV_BEAT_SECONDS: &str = "DARWINLM_CLAIM_BEAT_SECONDS";
 const ENV_STALE_SECONDS: &str = "DARWINLM_CLAIM_STALE_SECONDS";
+
+/// How long a task that was told to stop may take to end by itself; a pod has 30 s by default, and
+/// the contract is 10.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Everything a task needs besides its own fields.
 pub(super) struct Context {
@@ -57,6 +63,8 @@ pub(super) enum Ended {
 /// Does the task in the environment.
 pub(super) async fn work() -> ExitCode {
     let started = Instant::now();
+    // First of all: as a container's first process, a worker that handles no signal ignores it.
+    let signals = Signals::handle();
     let report_path = PathBuf::from(env_or(ENV_REPORT, DEFAULT_REPORT));
     let spec = match read_task() {
         Ok(spec) => spec,
@@ -74,19 +82,19 @@ pub(super) async fn work() -> ExitCode {
     let metrics = Metrics::new();
     let ended = match listen(&report_path, &reporter, &metrics).await {
         Ok(_server) => {
-            let stop = stop_on_signal();
-            match Context::open(spec, worker, reporter.clone(), metrics, stop, started).await {
-                Ok(context) => context.run().await,
-                Err(failure) => Err(failure),
-            }
+            let stop = signals.stop(reporter.clone(), report_path.clone());
+            let work = async {
+                Context::open(spec, worker, reporter.clone(), metrics, stop, started)
+                    .await?
+                    .run()
+                    .await
+            };
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            ended.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
         }
         Err(failure) => Err(failure),
     };
-    let code = conclude(&reporter, ended);
-    if let Err(error) = std::fs::write(&report_path, reporter.current().to_json()) {
-        tracing::warn!(path = %report_path.display(), %error, "the report cannot be written");
-    }
-    code
+    conclude(&reporter, &report_path, ended)
 }
 
 fn read_task() -> Result<TaskSpec, Failure> {
@@ -124,31 +132,53 @@ async fn listen(
     Ok(server)
 }
 
-fn stop_on_signal() -> Stop {
-    let (sender, watch) = watch::channel(false);
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    tokio::spawn(async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            return;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to stop: claims are given back");
-        raised.store(true, Ordering::Relaxed);
-        sender.send_replace(true);
-        // Held open: receivers wait for a change, never for the end of the channel.
-        std::future::pending::<()>().await;
-    });
-    Stop { watch, flag }
+/// The signals that tell a worker to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-fn conclude(reporter: &Reporter, ended: Result<Ended, Failure>) -> ExitCode {
+impl Signals {
+    fn handle() -> Self {
+        let handled = |kind| signal(kind).expect("a process may handle SIGTERM and SIGINT");
+        Self {
+            terminate: handled(SignalKind::terminate()),
+            interrupt: handled(SignalKind::interrupt()),
+        }
+    }
+
+    /// Passes a signal on. A task that has not ended by itself after [`PATIENCE`] is ended, in the
+    /// middle of whatever libtorch computes: its claims are given up on when their beats stop.
+    fn stop(mut self, reporter: Reporter, report_path: PathBuf) -> Stop {
+        let (sender, watch) = watch::channel(false);
+        let flag = Arc::new(AtomicBool::new(false));
+        let raised = Arc::clone(&flag);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            tracing::info!("told to stop: claims are given back");
+            // In this order: whoever sees what a raised flag leads to must know why.
+            sender.send_replace(true);
+            raised.store(true, Ordering::Release);
+            tokio::time::sleep(PATIENCE).await;
+            tracing::warn!("the task did not stop by itself");
+            exit_now(conclude(&reporter, &report_path, Ok(Ended::Stopped)));
+        });
+        Stop { watch, flag }
+    }
+}
+
+/// Ends the process here, without the exit handlers of libraries: a thread that computes may still
+/// use what they take down.
+pub(super) fn exit_now(code: ExitCode) -> ! {
+    // SAFETY: it takes a number and does not return; standard error is not buffered.
+    unsafe { libc::_exit(i32::from(code.code())) }
+}
+
+/// Writes the last report.
+fn conclude(reporter: &Reporter, report: &Path, ended: Result<Ended, Failure>) -> ExitCode {
     let code = match ended {
         Ok(Ended::Done) => {
             reporter.update(|report| report.outcome = Outcome::Done);
@@ -173,6 +203,9 @@ fn conclude(reporter: &Reporter, ended: Result<Ended, Failure>) -> ExitCode {
         }
     };
     reporter.log();
+    if let Err(error) = std::fs::write(report, reporter.current().to_json()) {
+        tracing::warn!(path = %report.display(), %error, "the report cannot be written");
+    }
     code
 }
 
@@ -256,7 +289,7 @@ fn claim_times() -> Result<ClaimTimes, Failure> {
     Ok(times)
 }
 
-fn seconds(name: &str) -> Result<Option<std::time::Duration>, Failure> {
+fn seconds(name: &str) -> Result<Option<Duration>, Failure> {
     let Ok(text) = std::env::var(name) else {
         return Ok(None);
     };
@@ -265,7 +298,7 @@ fn seconds(name: &str) -> Result<Option<std::time::Duration>, Failure> {
     if !(value > 0.0 && value < 1e6) {
         return Err(Failure::new(ExitCode::Usage, wrong()));
     }
-    Ok(Some(std::time::Duration::from_secs_f64(value)))
+    Ok(Some(Duration::from_secs_f64(value)))
 }
 
 /// A store's error, with the exit code it asks for.

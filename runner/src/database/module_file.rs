@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::{DatabaseError, ModuleEntry};
 use crate::prune::ModuleLevels;
-use crate::weights::{MappedTensors, write_tensors};
+use crate::weights::write_tensors;
 
 pub(super) const ORDER: &str = "removal_order";
 
@@ -26,8 +26,7 @@ pub fn write_module(
     module: Module,
     levels: &ModuleLevels,
 ) -> Result<ModuleEntry, DatabaseError> {
-    let file = file_name(module);
-    let path = folder.join(&file);
+    let path = folder.join(file_name(module));
     let order: Vec<i32> = levels
         .order
         .iter()
@@ -42,12 +41,8 @@ pub fn write_module(
             .map(|(index, level)| (level_name(index + 1), level.weight_RS.shallow_clone())),
     );
     write_tensors(&path, &tensors, None)?;
-    let written = MappedTensors::open(&path)?;
     Ok(ModuleEntry {
         module,
-        file,
-        bytes: written.bytes(),
-        sha256: written.sha256(),
         damping: levels.damping.clone(),
         errors: levels.errors.clone(),
     })

@@ -1,14 +1,14 @@
-//! Reading a level database; every file is verified when it is first touched.
+//! Reading a level database, file by file as modules are asked for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use darwinlm_search::{Level, Module};
 use tch::Tensor;
 
 use super::module_file::{ORDER, level_name};
-use super::{DatabaseError, Manifest, ModuleEntry};
+use super::{DatabaseError, Manifest};
 use crate::prune::kept_units;
 use crate::weights::MappedTensors;
 
@@ -17,7 +17,7 @@ use crate::weights::MappedTensors;
 pub struct Database {
     manifest: Manifest,
     files: Vec<PathBuf>,
-    verified: Mutex<BTreeMap<Module, Arc<MappedTensors>>>,
+    opened: Mutex<BTreeMap<Module, Arc<MappedTensors>>>,
 }
 
 /// A level as it is stored.
@@ -30,18 +30,8 @@ pub struct StoredLevel {
 }
 
 impl Database {
-    /// Reads the manifest; module files are opened when they are needed.
-    pub fn open(folder: &Path) -> Result<Self, DatabaseError> {
-        let manifest = Manifest::read(folder)?;
-        let files = manifest
-            .modules
-            .iter()
-            .map(|entry| folder.join(&entry.file))
-            .collect();
-        Self::over(manifest, files)
-    }
-
-    /// A database whose module files lie anywhere on this machine, in module order.
+    /// A database whose module files lie anywhere on this machine, in module order. Whoever brought
+    /// them there checked their digests.
     pub fn over(manifest: Manifest, files: Vec<PathBuf>) -> Result<Self, DatabaseError> {
         let refused = |reason| DatabaseError::Manifest {
             path: PathBuf::from("manifest.json"),
@@ -55,7 +45,7 @@ impl Database {
         Ok(Self {
             manifest,
             files,
-            verified: Mutex::default(),
+            opened: Mutex::default(),
         })
     }
 
@@ -98,34 +88,17 @@ impl Database {
     }
 
     fn file(&self, module: Module) -> Result<Arc<MappedTensors>, DatabaseError> {
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = verified.get(&module) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = opened.get(&module) {
             return Ok(Arc::clone(file));
         }
-        let entry: &ModuleEntry =
-            self.manifest
-                .modules
-                .get(module.index())
-                .ok_or_else(|| DatabaseError::Manifest {
-                    path: PathBuf::from("manifest.json"),
-                    reason: format!("it has no module {module}"),
-                })?;
-        let path = self.files[module.index()].clone();
-        // the digest before the header: a changed file is named as such, whatever it changed into
-        let bytes = std::fs::read(&path).map_err(|source| DatabaseError::Io {
-            path: path.clone(),
-            source,
+        let path = self.files.get(module.index());
+        let path = path.ok_or_else(|| DatabaseError::Manifest {
+            path: PathBuf::from("manifest.json"),
+            reason: format!("it has no module {module}"),
         })?;
-        let found = crate::weights::sha256(&bytes);
-        if found != entry.sha256 {
-            return Err(DatabaseError::Digest {
-                path,
-                found,
-                expected: entry.sha256.clone(),
-            });
-        }
-        let file = Arc::new(MappedTensors::open(&path)?);
-        verified.insert(module, Arc::clone(&file));
+        let file = Arc::new(MappedTensors::open(path)?);
+        opened.insert(module, Arc::clone(&file));
         Ok(file)
     }
 }

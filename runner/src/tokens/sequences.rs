@@ -27,6 +27,15 @@ impl Sequences {
         }
     }
 
+    /// Some of the sequences, in the order they are named.
+    pub fn select(&self, sequences: &[u32]) -> Self {
+        let ids = sequences.iter().flat_map(|&s| self.sequence(s));
+        Self {
+            ids: ids.copied().collect(),
+            length: self.length,
+        }
+    }
+
     /// Reads `input_ids` (i64, i32 or u32) and checks every id against the vocabulary.
     pub fn open(path: &Path, vocabulary: i64) -> Result<Self, TokensError> {
         let file = MappedTensors::open(path)?;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors};
-use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
 use super::WeightsError;
@@ -45,16 +44,6 @@ impl MappedTensors {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The sha256 of the whole file, as lower-case hex.
-    pub fn sha256(&self) -> String {
-        sha256(&self.map)
-    }
-
-    /// Bytes of the whole file.
-    pub fn bytes(&self) -> u64 {
-        self.map.len() as u64
     }
 
     /// The names of all tensors, sorted.
@@ -176,12 +165,4 @@ impl MappedTensors {
             accepted,
         }
     }
-}
-
-/// The sha256 of some bytes, as lower-case hex.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

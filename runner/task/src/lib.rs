@@ -10,7 +10,7 @@ mod spec;
 
 pub use exit::ExitCode;
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
-pub use plan::{Plan, PlannedTokens, TokenSlice};
+pub use plan::{Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
     PreparedReport, Progress, REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::NumericsPlan;
 
+/// Version of the recipe that turns text into token files. 2: every slice is drawn from the whole
+/// of its source; 1 cut neighbouring pieces, which in long documents are different texts.
+pub const TOKENS_VERSION: u32 = 2;
+
 /// One of the four disjoint parts of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use darwinlm_runner::database::{Database, FORMAT_VERSION, Manifest, write_module};
+use darwinlm_runner::database::{Database, FORMAT_VERSION, Manifest, file_name, write_module};
 use darwinlm_runner::model::DenseModel;
 use darwinlm_runner::prune::{CalibrationSettings, build_module, calibrate};
 use darwinlm_runner::stitch::columns_per_unit;
@@ -87,8 +87,9 @@ pub(crate) fn database(dense: &DenseModel, unit: AttentionUnit, folder: &Path) -
         damping_permille: 10,
         modules,
     };
-    manifest.write(folder).unwrap();
-    Database::open(folder).unwrap()
+    let files = Module::all(manifest.shape.blocks).map(|module| folder.join(file_name(module)));
+    let files = files.collect();
+    Database::over(manifest, files).unwrap()
 }
 
 /// The dense matrix that is pruned.

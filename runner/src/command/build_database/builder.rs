@@ -160,7 +160,9 @@ impl Builder<'_> {
         std::fs::create_dir_all(&folder).or_fail(ExitCode::PermissionDenied, doing())?;
         let entry = block_in_place(|| database::write_module(&folder, module, &levels))
             .or_fail(ExitCode::Bug, doing())?;
-        let put = self.put(module, &folder.join(&entry.file), &entry).await;
+        let put = self
+            .put(module, &folder.join(database::file_name(module)), &entry)
+            .await;
         let _ = std::fs::remove_dir_all(&folder);
         put
     }

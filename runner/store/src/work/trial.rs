@@ -51,8 +51,10 @@ impl Worker<'_> {
         self.timesheet.claimed(claim.attempt());
         let begun = self.timesheet.enter(Phase::Computing);
         let ran = tokio::select! {
-            ran = self.runner.run(trial) => Some(ran),
+            // First: a runner that was told to stop may answer with an exception that is none.
+            biased;
             () = stopped(self.options.stop.clone()) => None,
+            ran = self.runner.run(trial) => Some(ran),
         };
         match ran {
             None => {

@@ -75,8 +75,10 @@ impl Worker<'_> {
         }
         let begun = self.timesheet.enter(Phase::Computing);
         let measured = tokio::select! {
-            measured = self.runner.validate(survivor.clone()) => Some(measured),
+            // First: a runner that was told to stop may answer with an exception that is none.
+            biased;
             () = stopped(self.options.stop.clone()) => None,
+            measured = self.runner.validate(survivor.clone()) => Some(measured),
         };
         match measured {
             None => {

@@ -1,0 +1,114 @@
+//! The model of a run: which of its files are kept, and their copy in the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use darwinlm_store::{FolderWriter, digest_file};
+use darwinlm_task::{ExitCode, paths};
+use serde_json::json;
+use tch::Kind;
+use tokio::task::block_in_place;
+
+use super::super::source::local;
+use super::super::work::{Context, store_failure};
+use super::digest_of;
+use crate::failure::{Failure, OrFail};
+use crate::model::{DenseModel, ModelConfig};
+
+/// What of a model's folder is kept: configuration, tokenizer and safetensors, never code.
+const MODEL_FILES: [&str; 14] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+    "tokenizer.model",
+    "LICENSE",
+    "LICENSE.txt",
+    "NOTICE",
+];
+
+/// A model that was looked at and found whole.
+pub(super) struct Model {
+    pub(super) folder: PathBuf,
+    pub(super) config: ModelConfig,
+    /// sha256 of all that is kept: the folder `models/<digest>/`.
+    pub(super) digest: String,
+    /// sha256 of each file that is kept, by name.
+    pub(super) digests: BTreeMap<String, String>,
+    files: BTreeMap<String, PathBuf>,
+}
+
+impl Model {
+    /// Reads the configuration and digests every file.
+    pub(super) async fn open(context: &Context, source: &str) -> Result<Self, Failure> {
+        let folder = local("spec.model.source", source)?;
+        let config =
+            ModelConfig::open(&folder).or_fail(ExitCode::BadData, "the model is refused")?;
+        let files = model_files(&folder)?;
+        let mut digests = BTreeMap::new();
+        for (done, (name, path)) in files.iter().enumerate() {
+            context
+                .reporter
+                .progress(done as u64, files.len() as u64, "model files");
+            let digest = digest_file(path).await.map_err(store_failure)?;
+            digests.insert(name.clone(), digest.sha256);
+        }
+        Ok(Self {
+            digest: digest_of(&json!({ "files": digests })),
+            folder,
+            config,
+            digests,
+            files,
+        })
+    }
+
+    /// Loads every weight once: a file that is not whole is found here, before anything is kept.
+    pub(super) fn check_weights(&self, kind: Kind) -> Result<(), Failure> {
+        block_in_place(|| DenseModel::open(&self.folder, kind, tch::Device::Cpu)).or_fail(
+            ExitCode::BadData,
+            format!("failed to load the model in {}", self.folder.display()),
+        )?;
+        Ok(())
+    }
+
+    /// Copies the files into the store, unless they are there.
+    pub(super) async fn keep(&self, context: &Context) -> Result<(), Failure> {
+        let writer = FolderWriter::new(&context.store, &paths::model(&self.digest));
+        if writer.complete().await.map_err(store_failure)?.is_some() {
+            return Ok(());
+        }
+        let mut kept = BTreeMap::new();
+        for (done, (name, path)) in self.files.iter().enumerate() {
+            context
+                .reporter
+                .progress(done as u64, self.files.len() as u64, "model files");
+            let file = writer.put_file(name, path).await.map_err(store_failure)?;
+            kept.insert(name.clone(), file);
+        }
+        writer
+            .finish(&json!({ "digest": self.digest }), kept)
+            .await
+            .map_err(store_failure)?;
+        Ok(())
+    }
+}
+
+/// The files of the model's folder that are kept, by name.
+fn model_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let entries = std::fs::read_dir(folder).or_fail(
+        ExitCode::InputMissing,
+        format!("failed to read {}", folder.display()),
+    )?;
+    let files = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let kept = MODEL_FILES.contains(&name.as_str()) || name.ends_with(".safetensors");
+        (kept && entry.path().is_file()).then(|| (name, entry.path()))
+    });
+    Ok(files.collect())
+}
