@@ -187,12 +187,7 @@ fn smaller_demo() -> String {
         ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
         ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
         (
-            "survivors: 4, trainingTokens: 0",
-            "survivors: 3, trainingTokens: 0",
-        ),
-        ("fitnessTokens: 1024", "fitnessTokens: 512"),
-        (
-            "trainingTokens: 0, fitnessTokens: 4096",
+            "trainingTokens: 0, fitnessTokens: 2048",
             "trainingTokens: 512, fitnessTokens: 512",
         ),
         ("memory: 6Gi}", "memory: 6Gi, nvidia.com/gpu: \"1\"}"),

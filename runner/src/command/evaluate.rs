@@ -14,7 +14,7 @@ use tokio::task::block_in_place;
 
 use super::build_database::folder_store;
 use super::compute::{Prepared, open_database, open_device};
-use super::search::{problem, survivor, whole};
+use super::search::{found, problem, whole};
 use super::work::{Context, Ended, store_failure};
 use crate::args;
 use crate::device::{kind, set_threads};
@@ -36,22 +36,33 @@ pub(super) struct Pool {
 
 /// Figures of a model on a pool.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Figures {
-    /// exp of the mean negative log-likelihood.
-    pub(super) perplexity: f64,
-    /// Mean KL(dense ‖ model), in nats per token.
-    pub(super) kl: f64,
+struct Figures {
+    /// Perplexity, and KL divergence from the dense model.
+    quality: BothMeasures,
     /// Tokens of a forward pass in a second, prompt-like: logits of the last token alone.
-    pub(super) tokens_per_second: f64,
+    tokens_per_second: f64,
 }
 
-/// Measures a model on all of a pool.
-pub(super) fn measure(
+/// Measures how good and how fast a model is.
+fn measure(
     model: &Model,
     pool: &Pool,
     numerics: &NumericsPlan,
     cancel: &AtomicBool,
 ) -> Result<Figures, FitnessError> {
+    Ok(Figures {
+        quality: quality(model, pool, numerics, cancel)?,
+        tokens_per_second: forward_speed(model, &pool.tokens, numerics)?,
+    })
+}
+
+/// Scores a model on all of a pool.
+pub(super) fn quality(
+    model: &Model,
+    pool: &Pool,
+    numerics: &NumericsPlan,
+    cancel: &AtomicBool,
+) -> Result<BothMeasures, FitnessError> {
     let minibatch = whole(&pool.tokens);
     let settings = ScoreSettings {
         kind: FitnessKind::KullbackLeibler,
@@ -63,13 +74,7 @@ pub(super) fn measure(
         teacher: Some(&pool.teacher),
         settings,
     };
-    let BothMeasures { kl, perplexity } = scorer.both(model, &minibatch, cancel)?;
-    let tokens_per_second = forward_speed(model, &pool.tokens, numerics)?;
-    Ok(Figures {
-        perplexity,
-        kl,
-        tokens_per_second,
-    })
+    scorer.both(model, &minibatch, cancel)
 }
 
 /// Tokens of a plain forward pass in a second: the median of a few sequences, weights warm.
@@ -145,7 +150,7 @@ async fn compare(
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
     let problem = problem(&prepared, &database, &folder, target, settings)?;
-    let survivor = survivor(context, &problem).await?;
+    let survivor = found(context, &problem).await?;
     let dense = prepared.dense(context).await?;
     let tokens = prepared
         .sequences(context, TokenSlice::Validation, &dense)
@@ -189,10 +194,11 @@ async fn compare(
 }
 
 fn shown(figures: &Figures, parameters: u64) -> Measured {
+    let BothMeasures { kl, perplexity } = figures.quality;
     Measured {
         parameters,
-        perplexity: format!("{:.4}", figures.perplexity),
-        kl: format!("{:.6}", figures.kl),
+        perplexity: format!("{perplexity:.4}"),
+        kl: format!("{kl:.6}"),
         tokens_per_second: format!("{:.1}", figures.tokens_per_second),
     }
 }
@@ -233,12 +239,16 @@ pub(super) async fn by_hand(arguments: args::Evaluate) -> Result<(), Failure> {
             let genome = genome(&arguments, database.manifest().shape.blocks)?;
             let model = stitch(&dense, &database, &genome)
                 .or_fail(ExitCode::BadSpec, "failed to assemble the candidate")?;
-            Some(model)
+            // As the search counts them: the norm of a removed module stays counted.
+            Some((model, database.manifest().costs.of_genome(&genome)))
         }
     };
-    let model = candidate.as_ref().unwrap_or(&dense.model);
+    let (model, parameters) = match &candidate {
+        Some((model, parameters)) => (model, *parameters),
+        None => (&dense.model, dense.model.parameters()),
+    };
     let figures = block_in_place(|| with_teacher(&dense, tokens, &numerics, model))?;
-    print(&figures, model.parameters(), arguments.json);
+    print(&figures, parameters, arguments.json);
     Ok(())
 }
 
@@ -287,8 +297,7 @@ fn with_teacher(
 
 fn print(figures: &Figures, parameters: u64, as_json: bool) {
     let Figures {
-        perplexity,
-        kl,
+        quality: BothMeasures { kl, perplexity },
         tokens_per_second,
     } = figures;
     if as_json {

@@ -9,7 +9,7 @@ use darwinlm_task::{
 use tokio::task::block_in_place;
 
 use super::compute::Prepared;
-use super::search::{problem, survivor};
+use super::search::{found, problem};
 use super::work::{Context, Ended};
 use crate::export::{ExportSettings, export_transformers};
 use crate::failure::{Failure, OrFail};
@@ -30,7 +30,7 @@ pub(super) async fn task(
     let prepared = Prepared::open(context).await?;
     let (database, stored) = prepared.database(context, pruning).await?;
     let problem = problem(&prepared, &database, &stored, target, settings)?;
-    let survivor = survivor(context, &problem).await?;
+    let survivor = found(context, &problem).await?;
     let dense = prepared.dense(context).await?;
     let model_folder = prepared.model_folder(context).await?;
     let model = stitch(&dense, &database, &survivor.genome)

@@ -8,8 +8,8 @@ use darwinlm_search::{
     Digest, Level, Minibatch, Pins, Problem, Schedule, SearchError, Survivor, Target, Trial, start,
 };
 use darwinlm_store::{
-    Folder, Ledger, LedgerError, Ran, SearchProgress, TrialError, TrialRunner, Validation, WorkEnd,
-    WorkError, WorkOptions, work,
+    Folder, Ledger, LedgerError, Ran, SearchProgress, TrialError, TrialRunner, Validation,
+    Validations, WorkEnd, WorkError, WorkOptions, work,
 };
 use darwinlm_task::{
     DeviceClass, ExitCode, NumericsPlan, PruningSpec, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
@@ -18,11 +18,12 @@ use darwinlm_task::{
 use tokio::sync::watch;
 
 use super::compute::Prepared;
-use super::evaluate::{Pool, measure};
-use super::work::{Context, Ended};
+use super::evaluate::{Pool, quality};
+use super::work::{Context, Ended, store_failure};
 use crate::database::Database;
 use crate::device::set_threads;
 use crate::failure::{Failure, OrFail};
+use crate::fitness::BothMeasures;
 use crate::metrics::Metrics;
 use crate::model::DenseModel;
 use crate::stitch::stitch;
@@ -209,13 +210,23 @@ fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Target, Failure>
     })
 }
 
-/// The survivor of a finished search, and the genome it started from.
-pub(super) async fn survivor(context: &Context, problem: &Problem) -> Result<Survivor, Failure> {
+/// The survivor that the search has found; the report says where it stands.
+pub(super) async fn found(context: &Context, problem: &Problem) -> Result<Survivor, Failure> {
     let ledger = Ledger::new(&context.store, &context.paths);
-    let (_, replay) = ledger
-        .open(problem)
+    let (replay, mut history) = ledger
+        .history(problem)
         .await
         .map_err(|error| Failure::new(error.exit_code(), error))?;
+    let validations = Validations::new(&context.store, &context.paths);
+    for survivor in history.not_validated() {
+        let known = validations.get(survivor.born_in_generation).await;
+        if let Some(record) = known.map_err(store_failure)? {
+            history.validated(record);
+        }
+    }
+    context
+        .reporter
+        .update(|report| report.search = Some(history.report()));
     Ok(replay.search.survivor().clone())
 }
 
@@ -279,12 +290,10 @@ impl TrialRunner for Trials {
         set_threads(self.numerics.threads);
         let model = stitch(&self.dense, &self.database, &survivor.genome)
             .map_err(|error| exception(error.into()))?;
-        let figures = measure(&model, &self.validation, &self.numerics, &self.cancel)
-            .map_err(|error| exception(error.into()))?;
-        Ok(Some(Validation {
-            kl: figures.kl,
-            perplexity: figures.perplexity,
-        }))
+        let BothMeasures { kl, perplexity } =
+            quality(&model, &self.validation, &self.numerics, &self.cancel)
+                .map_err(|error| exception(error.into()))?;
+        Ok(Some(Validation { kl, perplexity }))
     }
 }
 

@@ -1,10 +1,12 @@
 //! The ledger in the store: entry 0 is the problem, entry g closes generation g.
 
-use darwinlm_search::{Digest, Entry, EntryError, Problem, Replay, ReplayError, Search, replay};
+use darwinlm_search::{
+    Digest, Entry, EntryError, Problem, Replay, ReplayError, Search, SearchError, replay,
+};
 use darwinlm_task::ExitCode;
 use darwinlm_task::paths::RunPaths;
 
-use crate::{GenerationCost, Store, StoreError, digest_bytes};
+use crate::{GenerationCost, History, Store, StoreError, digest_bytes};
 
 /// The ledger cannot be read, trusted or written.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,13 @@ pub enum LedgerError {
         #[source]
         source: Box<ReplayError>,
     },
+    /// No search can have this definition.
+    #[error("failed to begin the search: {}", chain(source))]
+    Problem {
+        /// What is wrong with it.
+        #[source]
+        source: Box<SearchError>,
+    },
     /// Two workers closed one generation with different entries.
     #[error(transparent)]
     Conflict(#[from] Box<EntryConflict>),
@@ -72,6 +81,7 @@ impl LedgerError {
             Self::Store(error) => error.kind(),
             Self::Entry { .. } => "LedgerEntry",
             Self::Replay { .. } => "LedgerReplay",
+            Self::Problem { .. } => "Problem",
             Self::Conflict(_) => "LedgerConflict",
         }
     }
@@ -81,6 +91,7 @@ impl LedgerError {
         match self {
             Self::Store(error) => error.exit_code(),
             Self::Entry { .. } | Self::Replay { .. } | Self::Conflict(_) => ExitCode::BadData,
+            Self::Problem { .. } => ExitCode::BadSpec,
         }
     }
 }
@@ -150,17 +161,28 @@ impl Ledger {
     /// Writes entry 0 if it is missing, then loads and replays the ledger.
     ///
     /// # Errors
-    /// Like [`Ledger::verify`], or [`LedgerError::Conflict`] when entry 0 is another problem.
+    /// Like [`Ledger::verify`], [`LedgerError::Problem`], or [`LedgerError::Conflict`] when entry 0
+    /// is another problem.
     pub async fn open(&self, problem: &Problem) -> Result<(Vec<Entry>, Replay), LedgerError> {
-        let fresh = Search::new(problem.clone()).map_err(|source| {
-            let source = ReplayError::Outcomes {
-                generation: 0,
-                source: Box::new(source),
-            };
-            self.differs(source)
+        let fresh = Search::new(problem.clone()).map_err(|source| LedgerError::Problem {
+            source: Box::new(source),
         })?;
         self.append(&fresh.genesis()).await?;
         self.verify().await
+    }
+
+    /// The same, with what is reported of it: all but the survivors' validation.
+    ///
+    /// # Errors
+    /// Like [`Ledger::open`].
+    pub async fn history(&self, problem: &Problem) -> Result<(Replay, History), LedgerError> {
+        let (entries, replay) = self.open(problem).await?;
+        let mut costs = Vec::new();
+        for index in (0_u32..).take(entries.len()).skip(1) {
+            costs.push(self.cost(index).await?);
+        }
+        let history = History::replayed(&entries, &replay, costs);
+        Ok((replay, history))
     }
 
     /// Writes an entry; another worker that was first must have written the same bytes.

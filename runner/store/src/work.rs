@@ -118,12 +118,7 @@ impl<'options> Worker<'options> {
         timesheet: Timesheet,
     ) -> Result<Self, WorkError> {
         let ledger = Ledger::new(store, paths);
-        let (entries, replay) = ledger.open(problem).await?;
-        let mut costs = Vec::new();
-        for index in (0_u32..).take(entries.len()).skip(1) {
-            costs.push(ledger.cost(index).await?);
-        }
-        let history = History::replayed(&entries, &replay, costs);
+        let (replay, history) = ledger.history(problem).await?;
         let (high, low) = Uuid::new_v4().as_u64_pair();
         Ok(Self {
             options,

@@ -63,13 +63,12 @@ impl RunPaths {
         format!("{}/plan.json", self.prefix)
     }
 
-    /// `ledger/g<generation>.json`: entry 0 is the search's own definition, entry g+1 closes
-    /// generation g.
+    /// `ledger/<index>.json`: entry 0 is the search's own definition, entry g closes generation g.
     pub fn ledger_entry(&self, index: u32) -> String {
         format!("{}/ledger/{index:06}.json", self.prefix)
     }
 
-    /// `ledger/g<generation>.cost.json`: times and devices of an entry, not hashed.
+    /// `ledger/<index>.cost.json`: times and devices of an entry, not hashed.
     pub fn ledger_cost(&self, index: u32) -> String {
         format!("{}/ledger/{index:06}.cost.json", self.prefix)
     }

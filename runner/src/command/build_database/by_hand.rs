@@ -9,6 +9,7 @@ use darwinlm_store::{Folder, FolderWriter, Store, digest_file};
 use darwinlm_task::{DeviceClass, ExitCode, NumericsPlan, Spacing};
 use serde_json::json;
 use tokio::task::block_in_place;
+use url::Url;
 
 use super::builder::{Builder, Recipe};
 use crate::args;
@@ -114,7 +115,8 @@ pub(crate) fn folder_store(folder: &Path) -> Result<(Store, String), Failure> {
             format!("{}: not a folder", folder.display()),
         ));
     };
-    let store = Store::open(&format!("file://{}", parent.display())).map_err(store_failure)?;
+    let parent = Url::from_directory_path(parent).expect("a canonical path is absolute");
+    let store = Store::open(parent.as_str()).map_err(store_failure)?;
     Ok((store, name))
 }
 

@@ -61,7 +61,10 @@ impl FolderWriter {
     pub async fn put_file(&self, name: &str, path: &Path) -> Result<FileEntry, StoreError> {
         let file = FileEntry::new(name, digest_file(path).await?);
         let key = format!("{}/{}", self.key, file.stored);
-        if self.store.size(&key).await? != Some(file.bytes) {
+        // Its digest, not its length: an earlier writer's machine may have died over it.
+        let is_there = self.store.size(&key).await? == Some(file.bytes)
+            && self.store.digest(&key).await?.sha256 == file.sha256;
+        if !is_there {
             let copied = self.store.put_file(&key, path).await?;
             self.store
                 .check_digest(&key, &copied.sha256, &file.sha256)?;

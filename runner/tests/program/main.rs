@@ -1,0 +1,6 @@
+//! The program itself, as a pod or a shell starts it: exit codes, reports and output.
+#![allow(clippy::unwrap_used)]
+
+mod by_hand;
+mod stops;
+mod world;
