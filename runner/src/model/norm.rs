@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 /// RMSNorm with a learned scale.
 #[derive(Debug)]
 pub struct RmsNorm {
-    /// The scale [D].
+    /// The scale [D]; of a head [E].
     pub weight_D: Tensor,
     /// Added to the mean square.
     pub epsilon: f64,
