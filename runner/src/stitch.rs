@@ -4,9 +4,7 @@ use darwinlm_search::{AttentionUnit, Genome, GenomeError, Level, Module, ModuleK
 use tch::Tensor;
 
 use crate::database::{Database, DatabaseError, StoredLevel};
-use crate::model::{
-    Attention, Block, DenseModel, HeadBiases, HeadNorms, KeyValueMap, Mlp, Model, RmsNorm,
-};
+use crate::model::{Attention, Block, DenseModel, HeadBiases, HeadNorms, KeyValueMap, Mlp, Model};
 use crate::prune::unit_columns;
 
 /// Why a candidate could not be assembled.
@@ -174,38 +172,4 @@ fn like(stored: &Tensor, dense: &Tensor) -> Result<Tensor, StitchError> {
     Ok(stored
         .f_to_device(dense.device())?
         .f_to_kind(dense.kind())?)
-}
-
-impl RmsNorm {
-    fn view(&self) -> Self {
-        Self {
-            weight_D: self.weight_D.shallow_clone(),
-            epsilon: self.epsilon,
-        }
-    }
-}
-
-impl HeadNorms {
-    fn view(&self) -> Self {
-        Self {
-            query: self.query.view(),
-            key: self.key.view(),
-        }
-    }
-}
-
-impl Mlp {
-    fn view(&self) -> Self {
-        Self {
-            gate_CD: self.gate_CD.shallow_clone(),
-            up_CD: self.up_CD.shallow_clone(),
-            down_DC: self.down_DC.shallow_clone(),
-        }
-    }
-}
-
-impl Attention {
-    fn view(&self) -> Self {
-        self.map_weights(&mut |_, weight| weight.shallow_clone())
-    }
 }

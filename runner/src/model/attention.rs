@@ -136,6 +136,11 @@ impl Attention {
         context_BTQ.linear(&self.o_DQ.to_kind(context_BTQ.kind()), None::<&Tensor>)
     }
 
+    /// The same attention, sharing its weights.
+    pub(crate) fn view(&self) -> Self {
+        self.map_weights(&mut |_, weight| weight.shallow_clone())
+    }
+
     pub(super) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
         let matrices = [
             ("self_attn.q_proj.weight", &self.q_QD),
@@ -178,6 +183,16 @@ impl Attention {
             key_value_map: self.key_value_map.clone(),
             head_dim: self.head_dim,
             window: self.window,
+        }
+    }
+}
+
+impl HeadNorms {
+    /// The same norms, sharing their weights.
+    pub(crate) fn view(&self) -> Self {
+        Self {
+            query: self.query.view(),
+            key: self.key.view(),
         }
     }
 }

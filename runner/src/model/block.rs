@@ -43,7 +43,8 @@ impl Block {
         x_BTD
     }
 
-    pub(super) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+    /// Every weight, with its name within the block in a Hugging Face checkpoint.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
         let attention = self.attention.iter().flat_map(|(norm, attention)| {
             std::iter::once(("input_layernorm.weight", &norm.weight_D)).chain(attention.weights())
         });

@@ -20,6 +20,11 @@ impl RmsNorm {
         normal.to_kind(compute) * self.weight_D.to_kind(compute)
     }
 
+    /// The same norm, sharing its weight.
+    pub(crate) fn view(&self) -> Self {
+        self.map(Tensor::shallow_clone)
+    }
+
     pub(super) fn map(&self, change: impl FnOnce(&Tensor) -> Tensor) -> Self {
         Self {
             weight_D: change(&self.weight_D),
