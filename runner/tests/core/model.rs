@@ -111,13 +111,15 @@ fn three_blocks_with_windows_of_seven_see_eighteen_tokens_back() {
 
 #[test]
 fn bfloat16_agrees_with_float32_to_its_own_precision() {
-    let folder = tiny::folder("tiny-gqa");
-    let coarse = DenseModel::open(&folder, Kind::BFloat16, Device::Cpu).unwrap();
-    let fine = tiny::dense("tiny-gqa");
-    let ids_BT = tiny::reference("tiny-gqa").integers("input_ids").unwrap();
-    let coarse = coarse.model.hidden_states(&ids_BT).to_kind(Kind::Float);
-    let error = tiny::relative(&coarse, &fine.model.hidden_states(&ids_BT));
-    assert!(error > 1e-5 && error < 0.1, "{error}");
+    for name in tiny::MODELS {
+        let folder = tiny::folder(name);
+        let coarse = DenseModel::open(&folder, Kind::BFloat16, Device::Cpu).unwrap();
+        let fine = tiny::dense(name);
+        let ids_BT = tiny::reference(name).integers("input_ids").unwrap();
+        let coarse = coarse.model.hidden_states(&ids_BT).to_kind(Kind::Float);
+        let error = tiny::relative(&coarse, &fine.model.hidden_states(&ids_BT));
+        assert!(error > 1e-5 && error < 0.1, "{name}: {error}");
+    }
 }
 
 /// A copy of a fixture that may be damaged.

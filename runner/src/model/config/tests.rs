@@ -1,5 +1,6 @@
 //! What of a `config.json` is accepted, and how the rest is refused.
 
+use darwinlm_search::ModuleKind;
 use serde_json::json;
 
 use super::*;
@@ -151,4 +152,72 @@ fn a_qwen2_has_its_biases_whatever_attention_bias_says() {
         message.contains("mlp_bias is true; accepted: false"),
         "{message}"
     );
+}
+
+#[test]
+fn published_models_have_their_known_parameters() {
+    // sizes: vocabulary, hidden, intermediate, blocks, query heads, key-value heads, positions
+    let of = |family: &str, sizes: [i64; 7], special: Value| {
+        let [
+            vocabulary,
+            hidden,
+            intermediate,
+            blocks,
+            heads,
+            keys,
+            positions,
+        ] = sizes;
+        let mut config = json!({
+            "vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": intermediate,
+            "num_hidden_layers": blocks, "num_attention_heads": heads, "num_key_value_heads": keys,
+            "max_position_embeddings": positions, "rms_norm_eps": 1e-6, "attention_dropout": 0.0,
+            "initializer_range": 0.02, "use_cache": true, "torch_dtype": "bfloat16"
+        });
+        for (field, value) in special.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        let shape = open(family, config)
+            .unwrap()
+            .shape(AttentionUnit::QueryHead);
+        let block = [ModuleKind::Attention, ModuleKind::Mlp]
+            .map(|kind| shape.parameters_at(kind, shape.units(kind)));
+        shape.fixed_parameters() + u64::from(shape.blocks) * block.iter().sum::<u64>()
+    };
+    let llama_3_1_8b = of(
+        "llama",
+        [128_256, 4096, 14_336, 32, 32, 8, 131_072],
+        json!({
+            "attention_bias": false, "mlp_bias": false, "pretraining_tp": 1, "rope_theta": 500000.0,
+            "rope_scaling": {
+                "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192, "rope_type": "llama3"
+            }
+        }),
+    );
+    assert_eq!(llama_3_1_8b, 8_030_261_248);
+    let mistral_7b = of(
+        "mistral",
+        [32_000, 4096, 14_336, 32, 32, 8, 32_768],
+        json!({ "sliding_window": 4096, "rope_theta": 10000.0, "tie_word_embeddings": false }),
+    );
+    assert_eq!(mistral_7b, 7_241_732_096);
+    let qwen_2_5_half = of(
+        "qwen2",
+        [151_936, 896, 4864, 24, 14, 2, 32_768],
+        json!({
+            "max_window_layers": 24, "sliding_window": 32768, "use_sliding_window": false,
+            "use_mrope": false, "rope_theta": 1000000.0, "tie_word_embeddings": true
+        }),
+    );
+    assert_eq!(qwen_2_5_half, 494_032_768);
+    let qwen_3_small = of(
+        "qwen3",
+        [151_936, 1024, 3072, 28, 16, 8, 40_960],
+        json!({
+            "attention_bias": false, "head_dim": 128, "max_window_layers": 28,
+            "sliding_window": null, "use_sliding_window": false, "rope_scaling": null,
+            "rope_theta": 1000000, "tie_word_embeddings": true
+        }),
+    );
+    assert_eq!(qwen_3_small, 596_049_920);
 }
