@@ -1,4 +1,5 @@
-//! A Llama-family transformer whose blocks may each have their own shape: dense or shrunk.
+//! A transformer of the Llama, Mistral, Qwen2 or Qwen3 family whose blocks may each have their own
+//! shape: dense or shrunk.
 //!
 //! Shape suffixes: B sequences, T tokens of a sequence, N tokens of all sequences, D hidden size,
 //! H query heads kept, K key-value heads kept, E head size, C intermediate columns kept,
@@ -10,15 +11,17 @@ mod config;
 mod dense;
 mod mlp;
 mod norm;
+mod positions;
 mod rope;
 
-pub use attention::{Attention, KeyValueMap};
+pub use attention::{Attention, HeadBiases, HeadNorms, KeyValueMap};
 pub use block::Block;
-pub use config::{ConfigError, ModelConfig};
+pub use config::{ConfigError, Family, ModelConfig};
 pub use dense::{DenseModel, ModelError};
 pub use mlp::Mlp;
 pub use norm::RmsNorm;
-pub use rope::Rope;
+pub use positions::Positions;
+pub use rope::{Rope, RopeScaling};
 
 use tch::{Device, Kind, Tensor};
 
@@ -43,11 +46,9 @@ impl Model {
     /// The final hidden states, after the last norm: token ids [B, T] → [B, T, D].
     pub fn hidden_states(&self, tokens_BT: &Tensor) -> Tensor {
         let mut x_BTD = self.embed(tokens_BT);
-        let rotation = self
-            .rope
-            .rotation(tokens_BT.size()[1], self.compute, self.device());
+        let positions = self.positions(tokens_BT.size()[1]);
         for block in &self.blocks {
-            x_BTD = block.forward(&x_BTD, &rotation);
+            x_BTD = block.forward(&x_BTD, &positions);
         }
         self.norm.forward(&x_BTD, self.compute)
     }

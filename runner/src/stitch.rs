@@ -4,7 +4,7 @@ use darwinlm_search::{AttentionUnit, Genome, GenomeError, Level, Module, ModuleK
 use tch::Tensor;
 
 use crate::database::{Database, DatabaseError, StoredLevel};
-use crate::model::{Attention, Block, DenseModel, KeyValueMap, Mlp, Model, RmsNorm};
+use crate::model::{Attention, Block, DenseModel, HeadBiases, HeadNorms, KeyValueMap, Mlp, Model};
 use crate::prune::unit_columns;
 
 /// Why a candidate could not be assembled.
@@ -112,33 +112,44 @@ fn cut_attention(
 ) -> Result<Attention, StitchError> {
     let groups = shape.query_heads / shape.key_value_heads;
     let width = columns_per_unit(shape, ModuleKind::Attention);
-    let q_QD = rows(&whole.q_QD, &unit_columns(&level.kept, width))?;
+    let kept_queries = unit_columns(&level.kept, width);
     let keys_are_whole = shape.attention_unit == AttentionUnit::QueryHead && groups > 1;
-    let (k_KD, v_KD, key_value_map) = if keys_are_whole {
+    let (kept_keys, key_value_map) = if keys_are_whole {
         let read = level
             .kept
             .iter()
             .map(|&head| i64::from(head / groups))
             .collect();
         let map = KeyValueMap::of(read, i64::from(shape.key_value_heads));
-        (whole.k_KD.shallow_clone(), whole.v_KD.shallow_clone(), map)
+        (None, map)
     } else {
         // a unit is a key-value head with all its query heads: what stays is grouped as before
         let kept = unit_columns(&level.kept, shape.head_dim);
-        (
-            rows(&whole.k_KD, &kept)?,
-            rows(&whole.v_KD, &kept)?,
-            KeyValueMap::Grouped,
-        )
+        (Some(kept), KeyValueMap::Grouped)
     };
-    let o_DQ = like(&level.weight_RS, &whole.o_DQ)?;
+    let of_queries = |weight: &Tensor| rows(weight, &kept_queries);
+    let of_keys = |weight: &Tensor| match &kept_keys {
+        Some(kept) => rows(weight, kept),
+        None => Ok(weight.shallow_clone()),
+    };
+    let cut_biases = |whole: &HeadBiases| {
+        Ok::<_, StitchError>(HeadBiases {
+            q_Q: of_queries(&whole.q_Q)?,
+            k_K: of_keys(&whole.k_K)?,
+            v_K: of_keys(&whole.v_K)?,
+        })
+    };
     Ok(Attention {
-        q_QD,
-        k_KD,
-        v_KD,
-        o_DQ,
+        q_QD: of_queries(&whole.q_QD)?,
+        k_KD: of_keys(&whole.k_KD)?,
+        v_KD: of_keys(&whole.v_KD)?,
+        o_DQ: like(&level.weight_RS, &whole.o_DQ)?,
+        biases: whole.biases.as_ref().map(cut_biases).transpose()?,
+        // one scale serves all heads
+        norms: whole.norms.as_ref().map(HeadNorms::view),
         key_value_map,
         head_dim: whole.head_dim,
+        window: whole.window,
     })
 }
 
@@ -151,6 +162,7 @@ fn cut_mlp(whole: &Mlp, level: &StoredLevel) -> Result<Mlp, StitchError> {
     })
 }
 
+/// The kept rows of a matrix, or the kept elements of a bias.
 fn rows(weight: &Tensor, kept: &[i64]) -> Result<Tensor, StitchError> {
     let index = Tensor::f_from_slice(kept)?.f_to_device(weight.device())?;
     Ok(weight.f_index_select(0, &index)?)
@@ -160,36 +172,4 @@ fn like(stored: &Tensor, dense: &Tensor) -> Result<Tensor, StitchError> {
     Ok(stored
         .f_to_device(dense.device())?
         .f_to_kind(dense.kind())?)
-}
-
-impl RmsNorm {
-    fn view(&self) -> Self {
-        Self {
-            weight_D: self.weight_D.shallow_clone(),
-            epsilon: self.epsilon,
-        }
-    }
-}
-
-impl Mlp {
-    fn view(&self) -> Self {
-        Self {
-            gate_CD: self.gate_CD.shallow_clone(),
-            up_CD: self.up_CD.shallow_clone(),
-            down_DC: self.down_DC.shallow_clone(),
-        }
-    }
-}
-
-impl Attention {
-    fn view(&self) -> Self {
-        Self {
-            q_QD: self.q_QD.shallow_clone(),
-            k_KD: self.k_KD.shallow_clone(),
-            v_KD: self.v_KD.shallow_clone(),
-            o_DQ: self.o_DQ.shallow_clone(),
-            key_value_map: self.key_value_map.clone(),
-            head_dim: self.head_dim,
-        }
-    }
 }

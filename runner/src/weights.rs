@@ -82,6 +82,28 @@ pub enum WeightsError {
         /// The types that are read.
         accepted: &'static str,
     },
+    /// A tensor that the model does not have.
+    #[error(
+        "tensor \"{name}\" in {path} is none of the model that config.json describes; \
+         accepted: no such tensor"
+    )]
+    LeftOver {
+        /// The tensor.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// An output matrix that is not the embeddings, though it is said to be.
+    #[error(
+        "tensor \"{name}\" in {path} is not the embeddings, though tie_word_embeddings is true; \
+         accepted: the same values, no such tensor, or tie_word_embeddings false"
+    )]
+    Untied {
+        /// The tensor.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
     /// A weight is NaN or infinite.
     #[error("tensor \"{name}\" in {path} holds NaN or infinite values")]
     NonFinite {

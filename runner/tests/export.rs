@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use darwinlm_runner::export::{ExportSettings, export_transformers};
-use darwinlm_runner::model::Model;
 use darwinlm_runner::stitch::stitch;
 use darwinlm_runner::weights::write_tensors;
 use darwinlm_search::{AttentionUnit, Genome, Level, ModuleKind};
@@ -23,35 +22,6 @@ fn root() -> PathBuf {
         .parent()
         .unwrap()
         .to_owned()
-}
-
-/// What transformers makes of an exported folder.
-fn loaded_by_transformers(model: &Model, folder: &Path) -> Value {
-    let python = root().join(".cache/venv/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run `make venv`",
-        python.display()
-    );
-    let ids_BT = tiny::sequences(2, 20, 50).batch(&[0, 1], 20, Device::Cpu);
-    let logits_BTV = model.logits(&model.hidden_states(&ids_BT));
-    let work = tempfile::tempdir().unwrap();
-    let expected = work.path().join("expected.safetensors");
-    let tensors = [
-        ("input_ids".to_owned(), ids_BT),
-        ("logits".to_owned(), logits_BTV),
-    ];
-    write_tensors(&expected, &tensors, None).unwrap();
-    let output = Command::new(python)
-        .arg(root().join("tests/models/check_export.py"))
-        .args([folder, &expected])
-        .env("HF_HOME", work.path())
-        .env("HF_HUB_OFFLINE", "1")
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn level(number: u8) -> Level {
@@ -69,74 +39,127 @@ fn uneven(deepest: darwinlm_search::PerKind<Level>) -> Genome {
     })
 }
 
-fn assert_loads(name: &str, unit: AttentionUnit, layout: QueryHeadLayout) {
+/// An export to look at.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    Dense,
+    Uneven(AttentionUnit, QueryHeadLayout),
+}
+
+/// What a family is looked at with.
+const CASES: [Case; 4] = [
+    Case::Dense,
+    Case::Uneven(AttentionUnit::QueryHead, QueryHeadLayout::Gather),
+    Case::Uneven(AttentionUnit::QueryHead, QueryHeadLayout::Expand),
+    Case::Uneven(AttentionUnit::KeyValueGroup, QueryHeadLayout::Gather),
+];
+
+/// Exports a tiny model, with what the runner computes of it beside it.
+fn export(name: &str, case: Case) -> tempfile::TempDir {
     let dense = tiny::dense(name);
     let [database_folder, folder] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let database = tiny::database(&dense, unit, database_folder.path());
-    let genome = uneven(database.manifest().ladders.deepest());
-    let model = stitch(&dense, &database, &genome).unwrap();
-    let settings = ExportSettings { layout };
-    export_transformers(
-        &model,
-        &dense.config,
-        &tiny::folder(name),
-        folder.path(),
-        &settings,
-    )
-    .unwrap();
-    let report = loaded_by_transformers(&model, folder.path());
-    for way in [
-        "sdpa",
-        "eager",
-        "token_by_token",
-        "left_padded",
-        "saved_again",
-    ] {
-        let difference = report[way].as_f64().unwrap();
-        assert!(
-            difference < 1e-4,
-            "{name} {unit:?} {layout:?} {way}: {report}"
-        );
+    let (model, layout) = match case {
+        Case::Dense => (None, QueryHeadLayout::Gather),
+        Case::Uneven(unit, layout) => {
+            let database = tiny::database(&dense, unit, database_folder.path());
+            let genome = uneven(database.manifest().ladders.deepest());
+            (Some(stitch(&dense, &database, &genome).unwrap()), layout)
+        }
+    };
+    let model = model.as_ref().unwrap_or(&dense.model);
+    let (source, settings) = (tiny::folder(name), ExportSettings { layout });
+    export_transformers(model, &dense.config, &source, folder.path(), &settings).unwrap();
+    let ids_BT = tiny::sequences(2, 20, 50).batch(&[0, 1], 20, Device::Cpu);
+    let logits_BTV = model.logits(&model.hidden_states(&ids_BT));
+    let expected = [
+        ("input_ids".to_owned(), ids_BT),
+        ("logits".to_owned(), logits_BTV),
+    ];
+    write_tensors(&folder.path().join("expected.safetensors"), &expected, None).unwrap();
+    folder
+}
+
+/// What transformers makes of exported folders.
+fn loaded_by_transformers(folders: &[tempfile::TempDir]) -> Vec<Value> {
+    let python = root().join(".cache/venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: run `make venv`",
+        python.display()
+    );
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(python)
+        .arg(root().join("tests/models/check_export.py"))
+        .args(folders.iter().map(tempfile::TempDir::path))
+        .env("HF_HOME", home.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let reports = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    reports.collect()
+}
+
+/// One process for all: what one export registers must not get into another's way.
+fn assert_load(exports: &[(&str, Case)]) {
+    let folders: Vec<_> = exports
+        .iter()
+        .map(|(name, case)| export(name, *case))
+        .collect();
+    let reports = loaded_by_transformers(&folders);
+    assert_eq!(reports.len(), exports.len());
+    for ((name, case), report) in exports.iter().zip(reports) {
+        for way in [
+            "sdpa",
+            "eager",
+            "token_by_token",
+            "left_padded",
+            "saved_again",
+        ] {
+            let difference = report[way].as_f64().unwrap();
+            assert!(difference < 1e-5, "{name} {case:?} {way}: {report}");
+        }
+        for way in ["dynamic_cache", "static_cache"] {
+            assert_eq!(report[way], true, "{name} {case:?}: {report}");
+        }
     }
-    for way in ["dynamic_cache", "static_cache"] {
-        assert_eq!(report[way], true, "{name} {unit:?} {layout:?}: {report}");
-    }
 }
 
 #[test]
-fn query_heads_that_gather_their_keys_load_and_agree() {
-    assert_loads(
-        "tiny-gqa",
-        AttentionUnit::QueryHead,
-        QueryHeadLayout::Gather,
-    );
+fn llamas_load_and_agree() {
+    let own = ("tiny-mha", CASES[1]);
+    assert_load(&[CASES.map(|case| ("tiny-gqa", case)).as_slice(), &[own]].concat());
 }
 
 #[test]
-fn query_heads_with_copied_keys_load_and_agree() {
-    assert_loads(
-        "tiny-gqa",
-        AttentionUnit::QueryHead,
-        QueryHeadLayout::Expand,
-    );
+fn mistrals_with_windows_load_and_agree() {
+    assert_load(&CASES.map(|case| ("tiny-mistral", case)));
 }
 
 #[test]
-fn key_value_groups_load_and_agree() {
-    assert_loads(
-        "tiny-gqa",
-        AttentionUnit::KeyValueGroup,
-        QueryHeadLayout::Gather,
-    );
+fn qwen2s_with_biases_and_some_windows_load_and_agree() {
+    assert_load(&CASES.map(|case| ("tiny-qwen2", case)));
 }
 
 #[test]
-fn multi_head_attention_with_a_head_of_its_own_loads_and_agrees() {
-    assert_loads(
-        "tiny-mha",
-        AttentionUnit::QueryHead,
-        QueryHeadLayout::Gather,
-    );
+fn qwen3s_with_norms_of_queries_and_keys_load_and_agree() {
+    assert_load(&CASES.map(|case| ("tiny-qwen3", case)));
+}
+
+#[test]
+fn scaled_positions_and_all_families_load_and_agree_in_one_process() {
+    let names = [
+        "tiny-llama3",
+        "tiny-yarn",
+        "tiny-linear",
+        "tiny-qwen2",
+        "tiny-mistral",
+    ];
+    assert_load(&names.map(|name| (name, CASES[1])));
 }
 
 #[test]

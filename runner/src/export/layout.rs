@@ -1,17 +1,17 @@
-//! How one block is written: per-layer sizes for the configuration, and its tensors.
+//! How one block is written: its own sizes for the configuration, and what stands for what is gone.
 
 use darwinlm_task::QueryHeadLayout;
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use crate::model::{Attention, Block, KeyValueMap, ModelConfig};
+use crate::model::{Attention, Block, HeadBiases, HeadNorms, KeyValueMap, ModelConfig, RmsNorm};
 
 /// A block as it is written.
 pub(super) struct WrittenBlock {
     /// Its entry of `per_layer_config`.
     pub(super) sizes: Map<String, Value>,
-    /// Its tensors, by name within the block.
-    pub(super) tensors: Vec<(&'static str, Tensor)>,
+    /// Its weights.
+    pub(super) block: Block,
 }
 
 pub(super) fn write_block(
@@ -20,105 +20,95 @@ pub(super) fn write_block(
     layout: QueryHeadLayout,
     like: &Tensor,
 ) -> WrittenBlock {
-    let mut written = WrittenBlock {
-        sizes: Map::new(),
-        tensors: Vec::new(),
+    let mut sizes = Map::new();
+    let attention = match &block.attention {
+        Some((norm, attention)) => (norm.view(), lay_out(attention, layout, &mut sizes)),
+        None => zero_head(config, like),
     };
-    match &block.attention {
-        Some((norm, attention)) => {
-            written
-                .tensors
-                .push(("input_layernorm.weight", norm.weight_D.shallow_clone()));
-            written.attention(attention, layout);
-        }
-        None => written.zero_head(config, like),
-    }
-    match &block.mlp {
-        Some((norm, mlp)) => {
-            written
-                .sizes
-                .insert("intermediate_size".into(), json!(mlp.gate_CD.size()[0]));
-            written.tensors.extend([
-                (
-                    "post_attention_layernorm.weight",
-                    norm.weight_D.shallow_clone(),
-                ),
-                ("mlp.gate_proj.weight", mlp.gate_CD.shallow_clone()),
-                ("mlp.up_proj.weight", mlp.up_CD.shallow_clone()),
-                ("mlp.down_proj.weight", mlp.down_DC.shallow_clone()),
-            ]);
-        }
-        None => drop(written.sizes.insert("skip".into(), json!(["mlp"]))),
-    }
-    written
-}
-
-impl WrittenBlock {
-    fn heads(&mut self, query: i64, key_value: i64) {
-        self.sizes
-            .insert("num_attention_heads".into(), json!(query));
-        self.sizes
-            .insert("num_key_value_heads".into(), json!(key_value));
-    }
-
-    fn attention(&mut self, attention: &Attention, layout: QueryHeadLayout) {
-        let queries = attention.query_heads();
-        let (k_KD, v_KD) = match (&attention.key_value_map, layout) {
-            (KeyValueMap::Grouped, _) => {
-                self.heads(queries, attention.key_value_heads());
-                (
-                    attention.k_KD.shallow_clone(),
-                    attention.v_KD.shallow_clone(),
-                )
-            }
-            (KeyValueMap::Gathered(read), QueryHeadLayout::Gather) => {
-                self.heads(queries, attention.key_value_heads());
-                self.sizes.insert("key_value_index".into(), json!(read));
-                (
-                    attention.k_KD.shallow_clone(),
-                    attention.v_KD.shallow_clone(),
-                )
-            }
-            (KeyValueMap::Gathered(read), QueryHeadLayout::Expand) => {
-                self.heads(queries, queries);
-                let own = |weight: &Tensor| copy_heads(weight, read, attention.head_dim);
-                (own(&attention.k_KD), own(&attention.v_KD))
-            }
-        };
-        self.tensors.extend([
-            ("self_attn.q_proj.weight", attention.q_QD.shallow_clone()),
-            ("self_attn.k_proj.weight", k_KD),
-            ("self_attn.v_proj.weight", v_KD),
-            ("self_attn.o_proj.weight", attention.o_DQ.shallow_clone()),
-        ]);
-    }
-
-    /// A removed attention becomes one head of zeros, which adds nothing to the residual stream.
-    ///
-    /// Leaving it out breaks engines in two ways: transformers takes the number of cached tokens
-    /// from layer 0's cache, and vLLM refuses a layer that never calls attention.
-    fn zero_head(&mut self, config: &ModelConfig, like: &Tensor) {
-        self.heads(1, 1);
-        let (hidden, head) = (config.hidden_size, config.head_dim);
-        let zeros = |shape: [i64; 2]| Tensor::zeros(shape, (like.kind(), like.device()));
-        self.tensors.extend([
-            (
-                "input_layernorm.weight",
-                Tensor::ones([hidden], (like.kind(), like.device())),
-            ),
-            ("self_attn.q_proj.weight", zeros([head, hidden])),
-            ("self_attn.k_proj.weight", zeros([head, hidden])),
-            ("self_attn.v_proj.weight", zeros([head, hidden])),
-            ("self_attn.o_proj.weight", zeros([hidden, head])),
-        ]);
+    let (query, key_value) = (attention.1.query_heads(), attention.1.key_value_heads());
+    sizes.insert("num_attention_heads".into(), json!(query));
+    sizes.insert("num_key_value_heads".into(), json!(key_value));
+    let mlp = block
+        .mlp
+        .as_ref()
+        .map(|(norm, mlp)| (norm.view(), mlp.view()));
+    match &mlp {
+        Some((_, mlp)) => sizes.insert("intermediate_size".into(), json!(mlp.gate_CD.size()[0])),
+        None => sizes.insert("skip".into(), json!(["mlp"])),
+    };
+    let attention = Some(attention);
+    WrittenBlock {
+        sizes,
+        block: Block { attention, mlp },
     }
 }
 
-/// [K·E, D] → [H·E, D]: for every query head the rows of the head it reads.
-fn copy_heads(weight_KD: &Tensor, read: &[i64], head_dim: i64) -> Tensor {
+/// Query heads that lost their neighbours: the map is written, or keys and values are copied.
+fn lay_out(
+    attention: &Attention,
+    layout: QueryHeadLayout,
+    sizes: &mut Map<String, Value>,
+) -> Attention {
+    match (&attention.key_value_map, layout) {
+        (KeyValueMap::Grouped, _) => attention.view(),
+        (KeyValueMap::Gathered(read), QueryHeadLayout::Gather) => {
+            sizes.insert("key_value_index".into(), json!(read));
+            attention.view()
+        }
+        (KeyValueMap::Gathered(read), QueryHeadLayout::Expand) => {
+            let expanded =
+                attention.map_weights(&mut |name, weight| match name.contains(".k_proj.")
+                    || name.contains(".v_proj.")
+                {
+                    true => copy_heads(weight, read, attention.head_dim),
+                    false => weight.shallow_clone(),
+                });
+            Attention {
+                key_value_map: KeyValueMap::Grouped,
+                ..expanded
+            }
+        }
+    }
+}
+
+/// A removed attention becomes one head of zeros, which adds nothing to the residual stream.
+///
+/// Leaving it out breaks engines in two ways: transformers takes the number of cached tokens
+/// from layer 0's cache, and vLLM refuses a layer that never calls attention.
+fn zero_head(config: &ModelConfig, like: &Tensor) -> (RmsNorm, Attention) {
+    let (hidden, head) = (config.hidden_size, config.head_dim);
+    let options = (like.kind(), like.device());
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, options);
+    let norm = |width: i64| RmsNorm {
+        weight_D: Tensor::ones([width], options),
+        epsilon: config.norm_epsilon,
+    };
+    let attention = Attention {
+        q_QD: zeros(&[head, hidden]),
+        k_KD: zeros(&[head, hidden]),
+        v_KD: zeros(&[head, hidden]),
+        o_DQ: zeros(&[hidden, head]),
+        biases: config.family.query_key_value_bias().then(|| HeadBiases {
+            q_Q: zeros(&[head]),
+            k_K: zeros(&[head]),
+            v_K: zeros(&[head]),
+        }),
+        norms: config.family.query_key_norm().then(|| HeadNorms {
+            query: norm(head),
+            key: norm(head),
+        }),
+        key_value_map: KeyValueMap::Grouped,
+        head_dim: head,
+        window: None,
+    };
+    (norm(hidden), attention)
+}
+
+/// [K·E, …] → [H·E, …]: for every query head the rows of the head it reads.
+fn copy_heads(weight: &Tensor, read: &[i64], head_dim: i64) -> Tensor {
     let rows = read
         .iter()
         .flat_map(|head| head * head_dim..(head + 1) * head_dim);
     let rows = Tensor::from_slice(&rows.collect::<Vec<i64>>()).to_kind(Kind::Int64);
-    weight_KD.index_select(0, &rows.to_device(weight_KD.device()))
+    weight.index_select(0, &rows.to_device(weight.device()))
 }

@@ -1,4 +1,4 @@
-"""A Llama whose layers differ in heads and in mlp width, as DarwinLM writes them.
+"""Llama whose layers differ in heads and in mlp width, as DarwinLM writes it.
 
 Each layer is built from `config.per_layer_config[i]`: `num_attention_heads`, `num_key_value_heads`,
 `intermediate_size`, `skip: ["mlp"]` where the mlp was removed, and `key_value_index` where query
@@ -28,11 +28,12 @@ from transformers.models.llama.modeling_llama import (
 class DarwinLMConfig(LlamaConfig):
     model_type = "darwinlm"
 
+    head_dim: int | None = None
     key_value_index: list[int] | None = None
 
     def validate_architecture(self):
         """Replaces a check of the global number of heads, which no layer needs to have."""
-        if self.head_dim is None or self.head_dim < 1:
+        if self.is_heterogeneous and not self.head_dim:  # transformers also makes one without any fields
             raise ValueError(f"head_dim is {self.head_dim}; it must be written, layers differ in heads")
 
 
@@ -53,9 +54,12 @@ class DarwinLMAttention(LlamaAttention):
             )
         shape = hidden_states.shape[:-1]
         query, key, value = (
-            projection(hidden_states).view(*shape, -1, self.head_dim).transpose(1, 2)
+            projection(hidden_states).view(*shape, -1, self.head_dim)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
+        if hasattr(self, "q_norm"):
+            query, key = self.q_norm(query), self.k_norm(key)
+        query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
         query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
@@ -70,6 +74,8 @@ class DarwinLMAttention(LlamaAttention):
             attention_mask,
             dropout=self.attention_dropout if self.training else 0.0,
             scaling=self.scaling,
+            # flash attention makes its own mask
+            sliding_window=getattr(self, "sliding_window", getattr(self.config, "sliding_window", None)),
             **kwargs,
         )
         return self.o_proj(output.reshape(*shape, -1).contiguous()), weights
@@ -110,7 +116,9 @@ class DarwinLMModel(LlamaModel):
             DarwinLMDecoderLayer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)
         )
         self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.rotary_emb = LlamaRotaryEmbedding(config=config)
+        # of one layer: YaRN reads the number of heads, which the model as a whole does not have
+        self.rotary_emb = LlamaRotaryEmbedding(config=config.per_layer_config[0])
+        self.has_sliding_layers = "sliding_attention" in (getattr(config, "layer_types", None) or [])
         self.gradient_checkpointing = False
         self.post_init()
 

@@ -1,8 +1,9 @@
 //! A Hugging Face folder for transformers 5: shrunk weights and the code that builds such layers.
 //!
 //! Stock classes build every layer alike, so the folder carries `modeling_darwinlm.py`, which
-//! derives from the stock Llama classes and takes each layer's sizes from `per_layer_config`, the
-//! field that transformers and vLLM define for it. It loads with `trust_remote_code=True`.
+//! derives from the stock classes of the family and takes each layer's sizes from
+//! `per_layer_config`, the field that transformers and vLLM define for it. It loads with
+//! `trust_remote_code=True`.
 
 use std::path::Path;
 
@@ -12,10 +13,18 @@ use tch::{Kind, Tensor};
 
 use super::ExportError;
 use super::layout::write_block;
-use crate::model::{Model, ModelConfig};
+use crate::model::{Family, Model, ModelConfig};
 use crate::weights::write_tensors;
 
+/// Written for Llama. The classes of the other families have the same names but for the first
+/// word, and what a family has that others lack is in the classes that are derived from.
 const MODELING: &str = include_str!("modeling_darwinlm.py");
+
+fn modeling(family: Family) -> String {
+    MODELING
+        .replace(Family::Llama.class(), family.class())
+        .replace(Family::Llama.model_type(), family.model_type())
+}
 
 /// What belongs to the model and is not changed by pruning, where the source has it.
 const COPIED: [&str; 12] = [
@@ -71,19 +80,21 @@ pub fn export_transformers(
         let written = write_block(block, config, settings.layout, &model.embeddings_VD);
         // padded, so that the keys sort as numbers
         sizes.insert(format!("{index:0digits$}"), Value::Object(written.sizes));
-        let named = written.tensors.into_iter();
-        tensors.extend(named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t)));
+        let named = written.block.weights();
+        let named = named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t.detach()));
+        tensors.extend(named);
     }
     let detached: Vec<(String, Tensor)> = tensors
         .into_iter()
         .map(|(name, tensor)| (name, tensor.detach()))
         .collect();
     write_tensors(&target.join("model.safetensors"), &detached, Some("pt"))?;
-    let config = exported_config(config, sizes, model.embeddings_VD.kind());
-    let mut text = serde_json::to_vec_pretty(&config).expect("a JSON value can be written");
+    let exported = exported_config(config, sizes, model.embeddings_VD.kind());
+    let mut text = serde_json::to_vec_pretty(&exported).expect("a JSON value can be written");
     text.push(b'\n');
     write(&target.join("config.json"), &text)?;
-    write(&target.join("modeling_darwinlm.py"), MODELING.as_bytes())?;
+    let code = modeling(config.family);
+    write(&target.join("modeling_darwinlm.py"), code.as_bytes())?;
     for name in COPIED {
         let from = source.join(name);
         if from.exists() {
@@ -115,7 +126,8 @@ fn exported_config(config: &ModelConfig, sizes: Map<String, Value>, kind: Kind) 
                 "AutoModelForCausalLM": class("DarwinLMForCausalLM"),
             }),
         ),
-        // without it transformers divides the hidden size by a number of heads that layers differ in
+        // without it transformers divides the hidden size by a number of heads that layers differ
+        // in; Qwen2 has no such field, but its classes heed it
         ("head_dim", json!(config.head_dim)),
         ("num_key_value_heads", json!(config.key_value_heads)),
         ("dtype", json!(dtype)),
@@ -132,4 +144,34 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modelling_file_derives_from_the_classes_of_its_family_alone() {
+        for family in Family::ALL {
+            let code = modeling(family);
+            for class in [
+                "Attention",
+                "DecoderLayer",
+                "MLP",
+                "Model",
+                "RMSNorm",
+                "Config",
+            ] {
+                let own = format!("{}{class}", family.class());
+                assert!(code.contains(&own), "{family:?} has no {own}");
+            }
+            for other in Family::ALL.into_iter().filter(|&other| other != family) {
+                assert!(!code.contains(other.class()), "{family:?} names {other:?}");
+                assert!(
+                    !code.contains(other.model_type()),
+                    "{family:?} names {other:?}"
+                );
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::rope::Rotation;
+use super::{Positions, RmsNorm};
 
 /// Which key-value head each kept query head reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,26 @@ impl KeyValueMap {
     }
 }
 
+/// What is added to queries, keys and values (Qwen2).
+#[derive(Debug)]
+pub struct HeadBiases {
+    /// [H·E].
+    pub q_Q: Tensor,
+    /// [K·E].
+    pub k_K: Tensor,
+    /// [K·E].
+    pub v_K: Tensor,
+}
+
+/// How every query and every key is normalised before it is rotated (Qwen3).
+#[derive(Debug)]
+pub struct HeadNorms {
+    /// Of queries; the scale is [E].
+    pub query: RmsNorm,
+    /// Of keys; the scale is [E].
+    pub key: RmsNorm,
+}
+
 /// Self-attention with the heads that were kept.
 #[derive(Debug)]
 pub struct Attention {
@@ -40,10 +60,16 @@ pub struct Attention {
     pub v_KD: Tensor,
     /// [D, H·E].
     pub o_DQ: Tensor,
+    /// Biases of q, k and v, where the family has them.
+    pub biases: Option<HeadBiases>,
+    /// Norms of queries and keys, where the family has them.
+    pub norms: Option<HeadNorms>,
     /// Which key-value head each query head reads.
     pub key_value_map: KeyValueMap,
     /// E.
     pub head_dim: i64,
+    /// Positions that a query sees, its own included; `None`: all before it.
+    pub window: Option<i64>,
 }
 
 impl Attention {
@@ -58,29 +84,48 @@ impl Attention {
     }
 
     /// The input of `o_proj`: [B, T, D] → [B, T, H·E], causal.
-    pub fn context(&self, x_BTD: &Tensor, rotation: &Rotation) -> Tensor {
+    pub fn context(&self, x_BTD: &Tensor, positions: &Positions) -> Tensor {
         let (batch, tokens, _) = x_BTD.size3().expect("activations are [B, T, D]");
-        let heads = |weight: &Tensor| {
-            x_BTD
-                .linear(&weight.to_kind(x_BTD.kind()), None::<&Tensor>)
-                .view([batch, tokens, -1, self.head_dim])
-                .transpose(1, 2)
+        let compute = x_BTD.kind();
+        let heads = |weight: &Tensor, bias: Option<&Tensor>, norm: Option<&RmsNorm>| {
+            let bias = bias.map(|bias| bias.to_kind(compute));
+            let x_BTHE = x_BTD.linear(&weight.to_kind(compute), bias.as_ref()).view([
+                batch,
+                tokens,
+                -1,
+                self.head_dim,
+            ]);
+            let normal_BTHE = norm.map(|norm| norm.forward(&x_BTHE, compute));
+            normal_BTHE.unwrap_or(x_BTHE).transpose(1, 2)
         };
-        let q_BHTE = rotation.apply(&heads(&self.q_QD));
-        let k_BKTE = rotation.apply(&heads(&self.k_KD));
-        let v_BKTE = heads(&self.v_KD);
-        let out_BHTE = match &self.key_value_map {
-            KeyValueMap::Grouped => {
+        let (biases, norms) = (self.biases.as_ref(), self.norms.as_ref());
+        let q_BHTE = heads(&self.q_QD, biases.map(|b| &b.q_Q), norms.map(|n| &n.query));
+        let k_BKTE = heads(&self.k_KD, biases.map(|b| &b.k_K), norms.map(|n| &n.key));
+        let v_BKTE = heads(&self.v_KD, biases.map(|b| &b.v_K), None);
+        let (q_BHTE, k_BKTE) = (
+            positions.rotation.apply(&q_BHTE),
+            positions.rotation.apply(&k_BKTE),
+        );
+        let mask_TT = positions.mask(self.window);
+        let out_BHTE = match (&self.key_value_map, mask_TT) {
+            (KeyValueMap::Grouped, None) => {
                 let grouped = self.query_heads() != self.key_value_heads();
-                attend(&q_BHTE, &k_BKTE, &v_BKTE, grouped)
+                attend(&q_BHTE, &k_BKTE, &v_BKTE, None, grouped)
             }
-            KeyValueMap::Gathered(read) => {
+            // libtorch's fast kernels take groups or a mask, not both
+            (KeyValueMap::Grouped, Some(mask_TT)) => {
+                let times = self.query_heads() / self.key_value_heads();
+                let each = |x: &Tensor| x.repeat_interleave_self_int(times, 1, None);
+                let (k, v) = (each(&k_BKTE), each(&v_BKTE));
+                attend(&q_BHTE, &k, &v, Some(mask_TT), false)
+            }
+            (KeyValueMap::Gathered(read), mask_TT) => {
                 let index = Tensor::from_slice(read).to_device(x_BTD.device());
                 let (k, v) = (
                     k_BKTE.index_select(1, &index),
                     v_BKTE.index_select(1, &index),
                 );
-                attend(&q_BHTE, &k, &v, false)
+                attend(&q_BHTE, &k, &v, mask_TT, false)
             }
         };
         out_BHTE.transpose(1, 2).reshape([batch, tokens, -1])
@@ -91,33 +136,75 @@ impl Attention {
         context_BTQ.linear(&self.o_DQ.to_kind(context_BTQ.kind()), None::<&Tensor>)
     }
 
-    pub(super) fn weights(&self) -> [(&'static str, &Tensor); 4] {
-        [
+    /// The same attention, sharing its weights.
+    pub(crate) fn view(&self) -> Self {
+        self.map_weights(&mut |_, weight| weight.shallow_clone())
+    }
+
+    pub(super) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        let matrices = [
             ("self_attn.q_proj.weight", &self.q_QD),
             ("self_attn.k_proj.weight", &self.k_KD),
             ("self_attn.v_proj.weight", &self.v_KD),
             ("self_attn.o_proj.weight", &self.o_DQ),
-        ]
+        ];
+        let biases = self.biases.iter().flat_map(|biases| {
+            [
+                ("self_attn.q_proj.bias", &biases.q_Q),
+                ("self_attn.k_proj.bias", &biases.k_K),
+                ("self_attn.v_proj.bias", &biases.v_K),
+            ]
+        });
+        let norms = self.norms.iter().flat_map(|norms| {
+            [
+                ("self_attn.q_norm.weight", &norms.query.weight_D),
+                ("self_attn.k_norm.weight", &norms.key.weight_D),
+            ]
+        });
+        matrices.into_iter().chain(biases).chain(norms)
     }
 
-    pub(super) fn map_weights(&self, change: &mut dyn FnMut(&str, &Tensor) -> Tensor) -> Self {
+    /// The same attention with every weight replaced by `change(name, weight)`.
+    pub(crate) fn map_weights(&self, change: &mut dyn FnMut(&str, &Tensor) -> Tensor) -> Self {
         Self {
             q_QD: change("self_attn.q_proj.weight", &self.q_QD),
             k_KD: change("self_attn.k_proj.weight", &self.k_KD),
             v_KD: change("self_attn.v_proj.weight", &self.v_KD),
             o_DQ: change("self_attn.o_proj.weight", &self.o_DQ),
+            biases: self.biases.as_ref().map(|biases| HeadBiases {
+                q_Q: change("self_attn.q_proj.bias", &biases.q_Q),
+                k_K: change("self_attn.k_proj.bias", &biases.k_K),
+                v_K: change("self_attn.v_proj.bias", &biases.v_K),
+            }),
+            norms: self.norms.as_ref().map(|norms| HeadNorms {
+                query: norms.query.map(|w| change("self_attn.q_norm.weight", w)),
+                key: norms.key.map(|w| change("self_attn.k_norm.weight", w)),
+            }),
             key_value_map: self.key_value_map.clone(),
             head_dim: self.head_dim,
+            window: self.window,
         }
     }
 }
 
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, grouped: bool) -> Tensor {
+impl HeadNorms {
+    /// The same norms, sharing their weights.
+    pub(crate) fn view(&self) -> Self {
+        Self {
+            query: self.query.view(),
+            key: self.key.view(),
+        }
+    }
+}
+
+/// Causal attention; a mask must hide what comes after a query itself.
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask_TT: Option<&Tensor>, grouped: bool) -> Tensor {
     debug_assert!(matches!(
         q.kind(),
         Kind::Float | Kind::BFloat16 | Kind::Half | Kind::Double
     ));
-    Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, None, grouped)
+    let causal = mask_TT.is_none();
+    Tensor::scaled_dot_product_attention(q, k, v, mask_TT, 0.0, causal, None, grouped)
 }
 
 #[cfg(test)]

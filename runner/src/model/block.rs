@@ -3,8 +3,7 @@
 use darwinlm_search::ModuleKind;
 use tch::Tensor;
 
-use super::rope::Rotation;
-use super::{Attention, Mlp, RmsNorm};
+use super::{Attention, Mlp, Positions, RmsNorm};
 
 /// A block. A removed module is `None`, its norm with it: only the residual stream passes.
 #[derive(Debug)]
@@ -17,22 +16,22 @@ pub struct Block {
 
 impl Block {
     /// [B, T, D] → [B, T, D].
-    pub fn forward(&self, x_BTD: &Tensor, rotation: &Rotation) -> Tensor {
-        self.forward_observed(x_BTD, rotation, &mut |_, _| {})
+    pub fn forward(&self, x_BTD: &Tensor, positions: &Positions) -> Tensor {
+        self.forward_observed(x_BTD, positions, &mut |_, _| {})
     }
 
     /// The same, showing `observe` the input of `o_proj` [B, T, H·E] and of `down_proj` [B, T, C].
     pub fn forward_observed(
         &self,
         x_BTD: &Tensor,
-        rotation: &Rotation,
+        positions: &Positions,
         observe: &mut dyn FnMut(ModuleKind, &Tensor),
     ) -> Tensor {
         let compute = x_BTD.kind();
         // never `+=`: tch adds in place, and the input may be someone else's
         let mut x_BTD = x_BTD.shallow_clone();
         if let Some((norm, attention)) = &self.attention {
-            let context_BTQ = attention.context(&norm.forward(&x_BTD, compute), rotation);
+            let context_BTQ = attention.context(&norm.forward(&x_BTD, compute), positions);
             observe(ModuleKind::Attention, &context_BTQ);
             x_BTD = attention.project(&context_BTQ) + &x_BTD;
         }
@@ -44,7 +43,8 @@ impl Block {
         x_BTD
     }
 
-    pub(super) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+    /// Every weight, with its name within the block in a Hugging Face checkpoint.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
         let attention = self.attention.iter().flat_map(|(norm, attention)| {
             std::iter::once(("input_layernorm.weight", &norm.weight_D)).chain(attention.weights())
         });

@@ -1,10 +1,14 @@
 //! The dense model: every block in its full shape, read from a checkpoint.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Attention, Block, ConfigError, KeyValueMap, Mlp, Model, ModelConfig, RmsNorm};
+use super::{
+    Attention, Block, ConfigError, HeadBiases, HeadNorms, KeyValueMap, Mlp, Model, ModelConfig,
+    RmsNorm,
+};
 use crate::weights::{Checkpoint, WeightsError};
 
 /// Why a dense model could not be loaded.
@@ -35,7 +39,8 @@ impl DenseModel {
         Ok(Self::load(config, &checkpoint, kind, device)?)
     }
 
-    /// Loads the weights that `config` names.
+    /// Loads the weights that `config` names. A tensor that belongs to none of them is refused: it
+    /// would change what the model computes elsewhere.
     pub fn load(
         config: ModelConfig,
         checkpoint: &Checkpoint,
@@ -62,6 +67,7 @@ impl DenseModel {
             rope: config.rope,
             compute: kind,
         };
+        refuse_what_is_left_over(&model, checkpoint)?;
         Ok(Self { config, model })
     }
 
@@ -75,26 +81,68 @@ impl DenseModel {
 /// Reads a weight by name and shape.
 type Read<'a> = dyn Fn(&str, &[i64]) -> Result<Tensor, WeightsError> + 'a;
 
+/// Tensors that old checkpoints carry and that follow from the configuration.
+const DERIVED: &str = ".rotary_emb.inv_freq";
+
+fn refuse_what_is_left_over(model: &Model, checkpoint: &Checkpoint) -> Result<(), WeightsError> {
+    let used: BTreeSet<String> = model.weights().into_iter().map(|(name, _)| name).collect();
+    let left = |name: &&str| !used.contains(*name) && !name.ends_with(DERIVED);
+    for name in checkpoint.names().filter(left) {
+        // tied, yet written: fine as long as it is what it is tied to
+        if name == "lm_head.weight" {
+            let embeddings_VD = &model.embeddings_VD;
+            let (kind, device) = (embeddings_VD.kind(), embeddings_VD.device());
+            let head_VD = checkpoint.weight(name, &embeddings_VD.size(), kind, device)?;
+            if head_VD.equal(embeddings_VD) {
+                continue;
+            }
+            return Err(checkpoint.untied(name));
+        }
+        return Err(checkpoint.left_over(name));
+    }
+    Ok(())
+}
+
 fn load_block(config: &ModelConfig, index: usize, read: &Read<'_>) -> Result<Block, WeightsError> {
     let (hidden, columns) = (config.hidden_size, config.intermediate_size);
     let queries = config.query_heads * config.head_dim;
     let keys = config.key_value_heads * config.head_dim;
-    let read =
-        |name: &str, shape: &[i64]| read(&format!("model.layers.{index}.{name}.weight"), shape);
-    let norm = |name: &str| {
-        let weight_D = read(name, &[hidden])?;
+    let family = config.family;
+    let named = |name: &str, shape: &[i64]| read(&format!("model.layers.{index}.{name}"), shape);
+    let read = |name: &str, shape: &[i64]| named(&format!("{name}.weight"), shape);
+    let bias = |name: &str, width: i64| named(&format!("{name}.bias"), &[width]);
+    let norm = |name: &str, width: i64| {
+        let weight_D = read(name, &[width])?;
         Ok::<_, WeightsError>(RmsNorm {
             weight_D,
             epsilon: config.norm_epsilon,
         })
+    };
+    let biases = match family.query_key_value_bias() {
+        false => None,
+        true => Some(HeadBiases {
+            q_Q: bias("self_attn.q_proj", queries)?,
+            k_K: bias("self_attn.k_proj", keys)?,
+            v_K: bias("self_attn.v_proj", keys)?,
+        }),
+    };
+    let norms = match family.query_key_norm() {
+        false => None,
+        true => Some(HeadNorms {
+            query: norm("self_attn.q_norm", config.head_dim)?,
+            key: norm("self_attn.k_norm", config.head_dim)?,
+        }),
     };
     let attention = Attention {
         q_QD: read("self_attn.q_proj", &[queries, hidden])?,
         k_KD: read("self_attn.k_proj", &[keys, hidden])?,
         v_KD: read("self_attn.v_proj", &[keys, hidden])?,
         o_DQ: read("self_attn.o_proj", &[hidden, queries])?,
+        biases,
+        norms,
         key_value_map: KeyValueMap::Grouped,
         head_dim: config.head_dim,
+        window: config.windows[index],
     };
     let mlp = Mlp {
         gate_CD: read("mlp.gate_proj", &[columns, hidden])?,
@@ -102,7 +150,7 @@ fn load_block(config: &ModelConfig, index: usize, read: &Read<'_>) -> Result<Blo
         down_DC: read("mlp.down_proj", &[hidden, columns])?,
     };
     Ok(Block {
-        attention: Some((norm("input_layernorm")?, attention)),
-        mlp: Some((norm("post_attention_layernorm")?, mlp)),
+        attention: Some((norm("input_layernorm", hidden)?, attention)),
+        mlp: Some((norm("post_attention_layernorm", hidden)?, mlp)),
     })
 }

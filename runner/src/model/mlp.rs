@@ -30,6 +30,11 @@ impl Mlp {
         )
     }
 
+    /// The same MLP, sharing its weights.
+    pub(crate) fn view(&self) -> Self {
+        self.map_weights(&mut |_, weight| weight.shallow_clone())
+    }
+
     pub(super) fn weights(&self) -> [(&'static str, &Tensor); 3] {
         [
             ("mlp.gate_proj.weight", &self.gate_CD),

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 /// RMSNorm with a learned scale.
 #[derive(Debug)]
 pub struct RmsNorm {
-    /// The scale [D].
+    /// The scale [D]; of a head [E].
     pub weight_D: Tensor,
     /// Added to the mean square.
     pub epsilon: f64,
@@ -18,6 +18,11 @@ impl RmsNorm {
         let mean_square = x.square().mean_dim([-1i64].as_slice(), true, Kind::Float);
         let normal = &x * (mean_square + self.epsilon).rsqrt();
         normal.to_kind(compute) * self.weight_D.to_kind(compute)
+    }
+
+    /// The same norm, sharing its weight.
+    pub(crate) fn view(&self) -> Self {
+        self.map(Tensor::shallow_clone)
     }
 
     pub(super) fn map(&self, change: impl FnOnce(&Tensor) -> Tensor) -> Self {

@@ -1,5 +1,9 @@
 //! Rotary position embedding in the order of Hugging Face checkpoints (halves, not pairs).
 
+mod scaling;
+
+pub use scaling::RopeScaling;
+
 use tch::{Device, Kind, Tensor};
 
 /// The frequencies of the rotation.
@@ -9,6 +13,8 @@ pub struct Rope {
     pub theta: f64,
     /// Head size; even.
     pub head_dim: i64,
+    /// How the series is stretched.
+    pub scaling: RopeScaling,
 }
 
 /// Cosines and sines [T, E] of positions 0..T.
@@ -21,17 +27,23 @@ pub struct Rotation {
 impl Rope {
     /// The rotation of positions `0..tokens`. Angles are float32, as transformers computes them.
     pub fn rotation(&self, tokens: i64, compute: Kind, device: Device) -> Rotation {
-        let options = (Kind::Float, device);
+        let positions = Tensor::arange(tokens, (Kind::Float, device));
+        let angles = positions.outer(&self.frequencies(device));
+        let angles_TE = Tensor::cat(&[&angles, &angles], -1);
+        let factor = self.scaling.attention_factor();
+        Rotation {
+            cosine_TE: (angles_TE.cos() * factor).to_kind(compute),
+            sine_TE: (angles_TE.sin() * factor).to_kind(compute),
+        }
+    }
+
+    /// Radians per position [E/2], float32.
+    pub fn frequencies(&self, device: Device) -> Tensor {
         let exponents = Tensor::arange_start_step(0, self.head_dim, 2, (Kind::Int64, device))
             .to_kind(Kind::Float)
             / self.head_dim as f64;
-        let frequencies = Tensor::pow_scalar(self.theta, &exponents).reciprocal();
-        let angles = Tensor::arange(tokens, options).outer(&frequencies);
-        let angles_TE = Tensor::cat(&[&angles, &angles], -1);
-        Rotation {
-            cosine_TE: angles_TE.cos().to_kind(compute),
-            sine_TE: angles_TE.sin().to_kind(compute),
-        }
+        let periods = Tensor::pow_scalar(self.theta, &exponents);
+        self.scaling.frequencies(&periods, self.theta)
     }
 }
 

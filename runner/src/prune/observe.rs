@@ -81,16 +81,14 @@ fn add_batch(
     range: Range<usize>,
     sums: &mut [PerKind<Hessian>],
 ) -> Result<(), PruneError> {
-    let rotation = model
-        .rope
-        .rotation(tokens_BT.size()[1], model.compute, model.device());
+    let positions = model.positions(tokens_BT.size()[1]);
     let mut x_BTD = model.embed(tokens_BT);
     for block in &model.blocks[..range.start] {
-        x_BTD = block.forward(&x_BTD, &rotation);
+        x_BTD = block.forward(&x_BTD, &positions);
     }
     for (block, sum) in model.blocks[range].iter().zip(sums) {
         let mut outcome = Ok(());
-        x_BTD = block.forward_observed(&x_BTD, &rotation, &mut |kind, inputs_BTN| {
+        x_BTD = block.forward_observed(&x_BTD, &positions, &mut |kind, inputs_BTN| {
             if outcome.is_ok() {
                 outcome = sum[kind].add(inputs_BTN);
             }

@@ -97,6 +97,29 @@ impl Checkpoint {
         self.shard_of.contains_key(name)
     }
 
+    /// The refusal of a tensor that the model does not have.
+    pub fn left_over(&self, name: &str) -> WeightsError {
+        WeightsError::LeftOver {
+            name: name.to_owned(),
+            path: self.file_of(name),
+        }
+    }
+
+    /// The refusal of an output matrix that should be the embeddings and is not.
+    pub fn untied(&self, name: &str) -> WeightsError {
+        WeightsError::Untied {
+            name: name.to_owned(),
+            path: self.file_of(name),
+        }
+    }
+
+    fn file_of(&self, name: &str) -> PathBuf {
+        match self.shard_of.get(name) {
+            Some(&shard) => self.shards[shard].path().to_owned(),
+            None => self.folder.clone(),
+        }
+    }
+
     /// Reads a weight of the given shape, checks that every value is finite, and brings it to
     /// `device` as `kind`.
     pub fn weight(

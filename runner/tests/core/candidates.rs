@@ -23,7 +23,10 @@ fn logits(model: &Model) -> Tensor {
 
 #[test]
 fn the_dense_genome_reproduces_the_dense_logits_bit_for_bit() {
-    for (name, unit) in tiny::MODELS.into_iter().zip(tiny::UNITS) {
+    for (name, unit) in tiny::MODELS
+        .into_iter()
+        .zip(tiny::UNITS.into_iter().cycle())
+    {
         let dense = tiny::dense(name);
         let folder = tempfile::tempdir().unwrap();
         let database = tiny::database(&dense, unit, folder.path());
@@ -146,6 +149,39 @@ fn parameters_are_those_the_costs_promise_but_for_the_norms_of_removed_modules()
                 manifest.costs.of_genome(&genome),
                 "{name} {unit:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn biases_are_cut_with_their_heads_and_norms_stay() {
+    for (name, unit) in [
+        ("tiny-qwen2", tiny::UNITS[0]),
+        ("tiny-qwen2", tiny::UNITS[1]),
+        ("tiny-qwen3", tiny::UNITS[0]),
+        ("tiny-qwen3", tiny::UNITS[1]),
+    ] {
+        let dense = tiny::dense(name);
+        let folder = tempfile::tempdir().unwrap();
+        let database = tiny::database(&dense, unit, folder.path());
+        let candidate = stitch(&dense, &database, &Genome::uniform(3, level(1))).unwrap();
+        for (whole, cut) in dense.model.blocks.iter().zip(&candidate.blocks) {
+            let (_, whole) = whole.attention.as_ref().unwrap();
+            let (_, cut) = cut.attention.as_ref().unwrap();
+            assert!(cut.query_heads() < whole.query_heads());
+            if let (Some(whole), Some(biases)) = (&whole.biases, &cut.biases) {
+                assert_eq!(biases.q_Q.size()[0], cut.q_QD.size()[0]);
+                assert_eq!(biases.k_K.size()[0], cut.k_KD.size()[0]);
+                assert_eq!(biases.v_K.size()[0], cut.v_KD.size()[0]);
+                let keys_are_whole = unit == tiny::UNITS[0];
+                assert_eq!(biases.k_K.size() == whole.k_K.size(), keys_are_whole);
+            }
+            if let (Some(whole), Some(norms)) = (&whole.norms, &cut.norms) {
+                assert!(norms.query.weight_D.equal(&whole.query.weight_D));
+                assert!(norms.key.weight_D.equal(&whole.key.weight_D));
+            }
+            assert_eq!(whole.biases.is_some(), cut.biases.is_some());
+            assert_eq!(whole.norms.is_some(), cut.norms.is_some());
         }
     }
 }

@@ -12,7 +12,17 @@ use darwinlm_runner::weights::MappedTensors;
 use darwinlm_search::{AttentionUnit, Costs, Ladder, Ladders, Module, ModuleKind, PerKind};
 use tch::{Device, Kind, Tensor};
 
-pub(crate) const MODELS: [&str; 2] = ["tiny-gqa", "tiny-mha"];
+/// Every family and every scaling of rotary positions; what each is for stands in make_tiny.py.
+pub(crate) const MODELS: [&str; 8] = [
+    "tiny-gqa",
+    "tiny-mha",
+    "tiny-mistral",
+    "tiny-qwen2",
+    "tiny-qwen3",
+    "tiny-llama3",
+    "tiny-yarn",
+    "tiny-linear",
+];
 pub(crate) const UNITS: [AttentionUnit; 2] =
     [AttentionUnit::QueryHead, AttentionUnit::KeyValueGroup];
 
