@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use darwinlm_api::conditions::{ConditionType, get};
 use darwinlm_api::{PruningRunStatus, Stage};
 use darwinlm_task::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::evaluation::grouped;
 use crate::run_controller::observed::{Observed, ObservedJob};
@@ -40,9 +40,10 @@ impl Screen {
         }
         let bar = ProgressBar::new(1);
         let style = ProgressStyle::with_template(
-            "{spinner} {prefix:<17} {bar:24} {pos}/{len} {msg} [{elapsed}, ETA {eta}]",
+            "{spinner} {prefix:<17} {bar:24} {pos}/{len} {msg} [{elapsed}{left}]",
         );
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.with_key("left", left));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self::Bar(bar)
     }
@@ -78,7 +79,12 @@ impl Screen {
                 }
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_message(details(status, live, within.as_ref(), searching));
+                // The bar itself counts what it is the bar of.
+                let counted = within.as_ref().map(|progress| match searching {
+                    true => format!("generations, {}", count_of(progress)),
+                    false => progress.unit.clone(),
+                });
+                bar.set_message(details(status, live, counted, searching));
             }
             Self::Lines { last, at } => {
                 let about = format!(
@@ -95,7 +101,8 @@ impl Screen {
                     } else {
                         String::new()
                     };
-                    let details = details(status, live, within.as_ref(), searching);
+                    let counted = within.as_ref().map(count_of);
+                    let details = details(status, live, counted, searching);
                     eprintln!(
                         "{}",
                         format!("{stage}:{generation} {details}").trim_end_matches([' ', ':'])
@@ -120,17 +127,29 @@ impl Default for Screen {
     }
 }
 
+/// How long the stage still takes if it goes on as on average so far. Steps take minutes: an
+/// estimate from the last seconds would say hours between two of them.
+fn left(state: &ProgressState, line: &mut dyn std::fmt::Write) {
+    let (done, total) = (state.pos(), state.len().unwrap_or_default());
+    if done > 0 && done < total {
+        let rest = state.elapsed().mul_f64((total - done) as f64 / done as f64);
+        let _ = write!(line, ", {:#} left", HumanDuration(rest));
+    }
+}
+
+fn count_of(Progress { done, total, unit }: &Progress) -> String {
+    format!("{done}/{total} {unit}")
+}
+
 /// Everything beside stage and generation.
 fn details(
     status: &PruningRunStatus,
     live: Option<&ObservedJob>,
-    within: Option<&Progress>,
+    counted: Option<String>,
     searching: bool,
 ) -> String {
     let mut parts = Vec::new();
-    if let Some(Progress { done, total, unit }) = within {
-        parts.push(format!("{done}/{total} {unit}"));
-    }
+    parts.extend(counted);
     if let Some(survivor) = status
         .search
         .as_ref()
