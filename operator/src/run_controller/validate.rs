@@ -213,6 +213,16 @@ fn at_least_one(field: &str, found: i32) -> Result<u32, Rejection> {
     }
 }
 
+/// A count from 1 to `most`.
+fn up_to(most: u32, field: &str, found: i32) -> Result<u32, Rejection> {
+    let number = at_least_one(field, found)?;
+    if number > most {
+        let problem = format_args!("is {number}; at most {most} is accepted");
+        return Err(Rejection::invalid(field, problem));
+    }
+    Ok(number)
+}
+
 /// A number of tokens that is at least `least`.
 fn tokens(field: &str, found: i64, least: u64) -> Result<u64, Rejection> {
     match u64::try_from(found) {
