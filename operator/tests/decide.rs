@@ -4,14 +4,16 @@
 #[path = "fixtures/given.rs"]
 mod given;
 
+use std::collections::BTreeMap;
+
 use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::{ConditionType, get, is_true};
-use darwinlm_operator::run_controller::decide::{Decision, Ended, decide, reject};
-use darwinlm_operator::run_controller::observed::{Observed, ObservedJob};
+use darwinlm_operator::run_controller::decide::{Decision, Ended, asks_for_claims, decide, reject};
+use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, ObservedJob};
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
 use darwinlm_task::{ExitCode, Task};
 
-use given::{Told, at, job, line, run};
+use given::{Told, at, claim, job, line, run};
 
 /// Decides with the status that the given Jobs have left before.
 fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> Decision {
@@ -19,7 +21,7 @@ fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> D
         run,
         &Observed {
             jobs: past,
-            status: PruningRunStatus::default(),
+            ..Observed::default()
         },
         at(1),
     );
@@ -28,6 +30,7 @@ fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> D
         &Observed {
             jobs: now,
             status: before.status,
+            ..Observed::default()
         },
         at(2),
     )
@@ -38,7 +41,7 @@ fn decided(jobs: Vec<ObservedJob>) -> Decision {
         &run(),
         &Observed {
             jobs,
-            status: PruningRunStatus::default(),
+            ..Observed::default()
         },
         at(1),
     )
@@ -380,6 +383,167 @@ fn a_store_of_another_search_is_said_in_accepted() {
     );
 }
 
+/// What `Accepted` says: status and reason, and the message.
+fn accepted(decision: &Decision) -> (String, String) {
+    let condition = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
+    let holds = format!("{} {}", condition.status, condition.reason);
+    (holds, condition.message.clone())
+}
+
+fn with_claim(run: &ValidatedRun, jobs: Vec<ObservedJob>, claim: ObservedClaim) -> Decision {
+    let claims = BTreeMap::from([("data".to_owned(), claim)]);
+    let observed = Observed {
+        jobs,
+        claims,
+        ..Observed::default()
+    };
+    assert!(asks_for_claims(run, &observed), "nobody would look at it");
+    decide(run, &observed, at(1))
+}
+
+#[test]
+fn every_row_of_claims_is_decided_as_it_says() {
+    let one = ValidatedRun {
+        pruning_workers: 1,
+        search_workers: 1,
+        ..run()
+    };
+    let growing = || job("search-g0-a1").running().sized(1);
+    let table = [
+        (
+            "a claim that is missing is waited for",
+            run(),
+            vec![],
+            ObservedClaim::Missing,
+            "False ReferenceNotFound",
+            "nothing | Pending | Progressing False ReferenceNotFound | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim of one node is not shared by several workers, not even prepared on",
+            run(),
+            vec![],
+            claim("ReadWriteOnce"),
+            "False VolumeNotShared",
+            "nothing | Pending | Progressing False VolumeNotShared | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim that is only read does not serve where workers write",
+            run(),
+            vec![],
+            claim("ReadOnlyMany"),
+            "False VolumeNotShared",
+            "nothing | Pending | Progressing False VolumeNotShared | Succeeded Unknown InProgress",
+        ),
+        (
+            "one worker shares with nobody",
+            one,
+            vec![],
+            claim("ReadWriteOnce"),
+            "True Valid",
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim of many nodes is shared",
+            run(),
+            vec![],
+            claim("ReadWriteMany"),
+            "True Valid",
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what only one worker does after the search needs no sharing",
+            run(),
+            vec![prepared(), built(), searched()],
+            claim("ReadWriteOnce"),
+            "True Valid",
+            "create evaluate-a1 x1 | Evaluating | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work does not grow beyond what its claim serves, and goes on",
+            run(),
+            vec![prepared(), built(), growing()],
+            claim("ReadWriteOnce"),
+            "False VolumeNotShared",
+            "nothing | Searching | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work grows where its claim serves",
+            run(),
+            vec![prepared(), built(), growing()],
+            claim("ReadWriteMany"),
+            "True Valid",
+            "size search-g0-a1 x3 | Searching | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+    ];
+    for (what, run, jobs, claim, expected, expected_line) in table {
+        let decision = with_claim(&run, jobs, claim);
+        assert_eq!(line(&decision), expected_line, "{what}");
+        assert_eq!(accepted(&decision).0, expected, "{what}");
+        assert!(
+            decision.requeue_after.is_some(),
+            "{what}: nobody looks again"
+        );
+        assert_eq!(decision.ended, None, "{what}");
+    }
+}
+
+#[test]
+fn a_claim_is_spoken_of_by_its_field_its_name_and_what_would_serve() {
+    let missing = with_claim(&run(), vec![], ObservedClaim::Missing);
+    assert_eq!(
+        accepted(&missing).1,
+        "spec.artifacts.store names the claim \"data\", and namespace team has none of this name; \
+         the run goes on once it is there"
+    );
+    let once = with_claim(&run(), vec![prepared(), built()], claim("ReadWriteOnce"));
+    assert_eq!(
+        accepted(&once).1,
+        "spec.artifacts.store names the claim \"data\", which is ReadWriteOnce, and \
+         spec.search.workers is 3; several workers share a claim that is ReadWriteMany: replace it \
+         by such a claim, or ask for 1 worker"
+    );
+}
+
+#[test]
+fn a_claim_that_is_only_a_source_may_be_read_only() {
+    let mut run = run();
+    for usage in run.claims.values_mut() {
+        usage.is_written = false;
+    }
+    let decision = with_claim(&run, vec![], claim("ReadOnlyMany"));
+    assert_eq!(accepted(&decision).0, "True Valid");
+}
+
+#[test]
+fn claims_are_looked_at_only_where_they_decide_something() {
+    let asked = |jobs| {
+        let observed = Observed {
+            jobs,
+            ..Observed::default()
+        };
+        asks_for_claims(&run(), &observed)
+    };
+    assert!(!asked(vec![job("prepare-a1").running()]));
+    assert!(!asked(vec![job("build-database-a1").running()]));
+    assert!(asked(vec![job("build-database-a1").running().sized(1)]));
+    assert!(asked(vec![job("prepare-a1").complete().says_done()]));
+    let on_one_machine = ValidatedRun {
+        claims: BTreeMap::new(),
+        ..run()
+    };
+    assert!(!asks_for_claims(&on_one_machine, &Observed::default()));
+    let past = vec![
+        job("prepare-a1")
+            .failed()
+            .says_failed(ExitCode::BadData, ""),
+    ];
+    let ended = Observed {
+        status: decided(past).status,
+        ..Observed::default()
+    };
+    assert!(!asks_for_claims(&run(), &ended));
+}
+
 #[test]
 fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
     let many = || {
@@ -407,6 +571,7 @@ fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
         &Observed {
             jobs: many(),
             status: first.status,
+            ..Observed::default()
         },
         at(2),
     );
@@ -435,8 +600,8 @@ fn a_rejected_spec_says_so_and_lets_what_runs_run() {
     assert_eq!(decision.actions, []);
     // Once the field is gone, the run goes on as if nothing had been.
     let observed = Observed {
-        jobs: vec![],
         status: decision.status,
+        ..Observed::default()
     };
     let accepted = decide(&run(), &observed, at(2));
     assert!(is_true(

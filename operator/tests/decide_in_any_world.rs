@@ -23,6 +23,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Vanish),
         1 => any::<u8>().prop_map(Event::Resize),
         1 => Just(Event::ToggleSuspend),
+        1 => any::<u8>().prop_map(Event::Claim),
     ]
 }
 
@@ -84,8 +85,8 @@ proptest! {
             world.happen(event);
             check(&world);
         }
-        // From here on the world is fair: nobody suspends, workers work, the operator lives.
-        world.run.suspend = false;
+        // From here on workers work and the operator lives, too.
+        world.be_fair();
         let mut rounds = 0;
         while world.look().ended.is_none() {
             world.work();
@@ -102,7 +103,7 @@ proptest! {
     ) {
         let mut world = World::new(given::run());
         before.into_iter().for_each(|event| world.happen(event));
-        world.run.suspend = false;
+        world.be_fair();
         while world.look().ended.is_none() {
             world.work();
         }
@@ -120,12 +121,12 @@ proptest! {
         waits in prop::collection::vec(prop_oneof![
             Just(Event::Look), Just(Event::Work), Just(Event::LookAndForget),
             Just(Event::LookAndDie), Just(Event::LoseWorker), Just(Event::ToggleSuspend),
-            any::<u8>().prop_map(Event::Resize),
+            any::<u8>().prop_map(Event::Resize), any::<u8>().prop_map(Event::Claim),
         ], 0..80),
     ) {
         let mut world = World::new(given::run());
         waits.into_iter().for_each(|event| world.happen(event));
-        world.run.suspend = false;
+        world.be_fair();
         while world.look().ended.is_none() {
             world.work();
         }

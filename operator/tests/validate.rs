@@ -7,7 +7,7 @@ mod given;
 use std::collections::BTreeMap;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_operator::run_controller::validate::{Placement, validate};
+use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, validate};
 use darwinlm_task::{DeviceRequest, Task, TaskKind};
 
 use given::{RUN, parsed, run};
@@ -39,7 +39,11 @@ fn digest(chain: &[Task]) -> String {
 fn a_claim_is_a_mounted_folder_in_a_pod() {
     let run = run();
     assert_eq!(run.store, "file:///var/lib/darwinlm/volumes/data/store");
-    assert_eq!(run.claims.iter().collect::<Vec<_>>(), ["data"]);
+    let store = ClaimUse {
+        field: "spec.artifacts.store".to_owned(),
+        is_written: true,
+    };
+    assert_eq!(run.claims, BTreeMap::from([("data".to_owned(), store)]));
     let Task::Prepare {
         model,
         data,

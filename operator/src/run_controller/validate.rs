@@ -8,7 +8,7 @@ mod pods;
 mod search;
 mod unsupported;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
@@ -60,11 +60,20 @@ pub struct ValidatedRun {
     pub generations_per_job: u32,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
-    /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`, without
-    /// doubles: sources, store and export. Empty on one machine.
-    pub claims: BTreeSet<String>,
+    /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
+    /// store and export. Empty on one machine.
+    pub claims: BTreeMap<String, ClaimUse>,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
+}
+
+/// What a run needs a claim for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimUse {
+    /// The field that names it; of several the first that is written to.
+    pub field: String,
+    /// Whether workers write to it; sources are only read.
+    pub is_written: bool,
 }
 
 /// How worker pods look. Every field is passed on as it stands; tasks without a device

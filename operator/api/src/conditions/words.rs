@@ -95,9 +95,11 @@ words! {
         StoreInUse,
         /// Accepted: a field was changed after its task had started.
         ChangedTooLate,
-        /// Accepted: a Secret, ConfigMap or claim that the spec names does not exist.
+        /// Accepted, Progressing: a claim that the spec names does not exist; nothing is started
+        /// until it does.
         ReferenceNotFound,
-        /// Accepted: a claim that several workers share is not ReadWriteMany.
+        /// Accepted, Progressing: a claim that several workers share is not ReadWriteMany; nothing
+        /// is started until it is, or the run asks for one worker.
         VolumeNotShared,
         /// A task has not started yet.
         NotStarted,
