@@ -24,6 +24,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Resize),
         1 => Just(Event::ToggleSuspend),
         1 => any::<u8>().prop_map(Event::Claim),
+        1 => any::<u8>().prop_map(Event::Edit),
     ]
 }
 
@@ -122,6 +123,7 @@ proptest! {
             Just(Event::Look), Just(Event::Work), Just(Event::LookAndForget),
             Just(Event::LookAndDie), Just(Event::LoseWorker), Just(Event::ToggleSuspend),
             any::<u8>().prop_map(Event::Resize), any::<u8>().prop_map(Event::Claim),
+            any::<u8>().prop_map(Event::Edit),
         ], 0..80),
     ) {
         let mut world = World::new(given::run());

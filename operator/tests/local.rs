@@ -299,6 +299,24 @@ fn workers_and_suspend_follow_the_file_while_the_run_goes_on() {
 }
 
 #[test]
+fn a_worker_changed_too_late_starts_nothing_until_it_is_put_back() {
+    let here = Here::new();
+    let run = here.start("slow", &[]);
+    searching(&here, &run, 2);
+    let late = "  worker: {sharedMemory: 2Gi}\n";
+    here.edit("  artifacts:", &format!("{late}  artifacts:"));
+    // The Job at work ends by itself; the next one is not made.
+    searching(&here, &run, 0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(workers(run.id()).is_empty());
+    here.edit(late, "");
+    let ended = Ended::of(run);
+    assert_eq!(ended.digest(), digest_of_six());
+    let said = "spec.worker was changed after Job tiny-prepare-a1 had been made from it";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+}
+
+#[test]
 fn a_change_of_what_is_fixed_is_refused_and_the_run_goes_on() {
     let here = Here::new();
     let run = here.start("slow", &[]);

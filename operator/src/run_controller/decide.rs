@@ -1,5 +1,6 @@
 //! The state machine of a run: from what there is to what to do next. Pure and total.
 
+mod changed;
 mod claims;
 mod decision;
 mod failure;

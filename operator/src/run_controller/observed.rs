@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use darwinlm_api::PruningRunStatus;
 use darwinlm_task::{Outcome, TaskKind, TaskReport};
 
+use super::made_from::MadeFrom;
 use crate::names::JobKey;
 
 /// What a backend sees of a run. Jobs in the cluster and groups of processes on one machine are
@@ -42,6 +43,8 @@ pub struct ObservedJob {
     pub state: JobState,
     /// Workers it asks for at present (`spec.parallelism`).
     pub parallelism: u32,
+    /// What it was made from; nothing for a Job that does not say.
+    pub made_from: MadeFrom,
     /// Whether it is on its way out (`metadata.deletionTimestamp`): its pods may still run.
     pub deleting: bool,
     /// What its workers say: a final report that says `Done` if there is one, else one that failed

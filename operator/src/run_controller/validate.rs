@@ -17,6 +17,7 @@ use darwinlm_task::{DeviceRequest, EvaluationSpec, RunIdentity, Task, TaskKind, 
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::made_from::MadeFrom;
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -63,6 +64,8 @@ pub struct ValidatedRun {
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
     /// store and export. Empty on one machine.
     pub claims: BTreeMap<String, ClaimUse>,
+    /// The fields that may change until the first Job of their task, as they stand.
+    pub made_from: MadeFrom,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
 }
@@ -189,6 +192,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         )?,
         suspend: spec.suspend,
         claims: addresses.into_claims(),
+        made_from: MadeFrom::spec(spec),
         pods: pods::template(&spec.worker)?,
     })
 }

@@ -93,7 +93,8 @@ words! {
         NotYetSupported,
         /// Accepted: the store's prefix belongs to another search.
         StoreInUse,
-        /// Accepted: a field was changed after its task had started.
+        /// Accepted, Progressing: a field was changed after the first Job of its task had been made;
+        /// Jobs go on with the old value, and put back it is accepted again.
         ChangedTooLate,
         /// Accepted, Progressing: a claim that the spec names does not exist; nothing is started
         /// until it does.

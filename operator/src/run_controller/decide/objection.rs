@@ -3,8 +3,8 @@
 use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::Reason;
 
-use super::claims;
 use super::step::Step;
+use super::{changed, claims};
 use crate::run_controller::observed::Observed;
 use crate::run_controller::validate::ValidatedRun;
 
@@ -36,11 +36,12 @@ pub(super) fn find(
     step: &Step<'_>,
     status: &PruningRunStatus,
 ) -> Option<Objection> {
-    match step {
+    let of_claims = match step {
         Step::Start(_) | Step::Rest(_) | Step::Watch(_) | Step::Hold(..) => {
             claims::objection(run, observed, status)
         }
         // Nobody needs them any more.
         Step::Finish | Step::Fail(..) => None,
-    }
+    };
+    of_claims.or_else(|| changed::objection(run, observed, step))
 }

@@ -89,6 +89,7 @@ pub(super) fn next<'a>(
             key,
             workers: run.workers(task),
             task: spec,
+            made_from: run.made_from.of_task(task),
         })),
         None => Step::Finish,
     }
