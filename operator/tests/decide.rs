@@ -11,7 +11,7 @@ use darwinlm_api::conditions::{ConditionType, get, is_true};
 use darwinlm_operator::run_controller::decide::{Decision, Ended, asks_for_claims, decide, reject};
 use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, ObservedJob};
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
-use darwinlm_task::{ExitCode, Task};
+use darwinlm_task::{ExitCode, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind};
 
 use given::{Told, at, claim, edited_run, job, line, run};
 
@@ -366,21 +366,20 @@ fn a_failed_run_stays_failed_whatever_comes_later() {
 }
 
 #[test]
-fn a_store_of_another_search_is_said_in_accepted() {
-    let mut job = job("prepare-a1")
-        .failed()
-        .says_failed(ExitCode::BadSpec, "another search");
-    if let Some(report) = &mut job.report
-        && let darwinlm_task::Outcome::Failed { reason, .. } = &mut report.outcome
-    {
-        *reason = "StoreInUse".to_owned();
+fn what_only_prepare_can_find_wrong_with_a_spec_is_said_in_accepted() {
+    for found in [REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE] {
+        let mut job = job("prepare-a1").failed().exited(Some(78));
+        let mut said = given::report(TaskKind::Prepare);
+        said.fail(ExitCode::BadSpec, found, "what would do");
+        job.report = Some(said);
+        let decision = decided(vec![job]);
+        let expected = (format!("False {found}"), "what would do".to_owned());
+        assert_eq!(accepted(&decision), expected);
+        assert_eq!(
+            line(&decision),
+            format!("nothing | Failed | Progressing False {found} | Succeeded False {found}")
+        );
     }
-    let decision = decided(vec![job]);
-    let accepted = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
-    assert_eq!(
-        (accepted.status.as_str(), accepted.reason.as_str()),
-        ("False", "StoreInUse")
-    );
 }
 
 /// What `Accepted` says: status and reason, and the message.

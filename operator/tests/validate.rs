@@ -315,6 +315,26 @@ fn the_search_digest_depends_on_the_search_alone() {
 }
 
 #[test]
+fn prepare_is_told_what_the_ladders_and_the_target_are() {
+    let chain = run().chain;
+    let Task::Prepare {
+        pruning, target, ..
+    } = &chain[0]
+    else {
+        panic!("the chain starts with {}", chain[0].kind())
+    };
+    let Task::Search {
+        pruning: searched,
+        target: kept_to,
+        ..
+    } = &chain[2]
+    else {
+        panic!("no search")
+    };
+    assert_eq!((pruning, target), (searched, kept_to));
+}
+
+#[test]
 fn a_task_without_a_device_asks_for_no_gpu() {
     let pods = run().pods;
     assert!(

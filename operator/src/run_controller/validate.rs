@@ -145,6 +145,8 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             data,
             threads,
             search_digest,
+            pruning: pruning.clone(),
+            target,
         },
         Task::BuildDatabase {
             pruning: pruning.clone(),

@@ -93,6 +93,9 @@ words! {
         NotYetSupported,
         /// Accepted: the store's prefix belongs to another search.
         StoreInUse,
+        /// Accepted: no model with the ladders of this one meets the target; the message says what
+        /// would.
+        TargetUnreachable,
         /// Accepted, Progressing: a field was changed after the first Job of its task had been made;
         /// Jobs go on with the old value, and put back it is accepted again.
         ChangedTooLate,

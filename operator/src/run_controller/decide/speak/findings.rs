@@ -51,8 +51,8 @@ fn say(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &
     }
 }
 
-/// A spec is accepted, unless its store turns out to belong to another search, or something stands
-/// against it as things are.
+/// A spec is accepted, unless its store turns out to belong to another search, its target to be out
+/// of the model's reach, or something stands against it as things are.
 fn accepted(step: &Step<'_>, objection: Option<&Objection>) -> Finding {
     let type_ = ConditionType::Accepted;
     match (step, objection) {
@@ -60,13 +60,13 @@ fn accepted(step: &Step<'_>, objection: Option<&Objection>) -> Finding {
             Step::Fail(
                 _,
                 Failure {
-                    reason: Reason::StoreInUse,
+                    reason: reason @ (Reason::StoreInUse | Reason::TargetUnreachable),
                     message,
                     ..
                 },
             ),
             _,
-        ) => say(type_, ConditionStatus::False, Reason::StoreInUse, message),
+        ) => say(type_, ConditionStatus::False, *reason, message),
         (_, Some(objection)) => say(
             type_,
             ConditionStatus::False,
