@@ -11,7 +11,9 @@ use darwinlm_api::conditions::{ConditionType, get, is_true};
 use darwinlm_operator::run_controller::decide::{Decision, Ended, asks_for_claims, decide, reject};
 use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, ObservedJob};
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
-use darwinlm_task::{ExitCode, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind};
+use darwinlm_task::{
+    ExitCode, GpuSeconds, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind,
+};
 
 use given::{Told, at, claim, edited_run, job, line, run};
 
@@ -327,6 +329,67 @@ fn an_older_report_never_turns_the_generation_back() {
     ];
     let decision = after(&run(), past, now);
     assert_eq!(decision.status.progress.as_deref(), Some("1/6"));
+}
+
+#[test]
+fn a_report_clears_nothing_that_it_does_not_speak_of() {
+    let mut searched = searched();
+    if let Some(report) = &mut searched.report {
+        report.gpu_seconds = Some(GpuSeconds {
+            useful: 7,
+            starting: 1,
+            waiting: 1,
+            lost: 1,
+        });
+    }
+    let known = decided(vec![prepared(), built(), searched]).status;
+    assert!(known.search.is_some() && known.artifacts.is_some() && known.gpu_seconds.is_some());
+    for silent in [
+        job("evaluate-a1").running(),
+        evaluated(),
+        job("export-a1").running(),
+        job("export-a1").complete().says_done(),
+    ] {
+        let mut silent = silent;
+        silent.report = silent.report.or(Some(given::report(silent.key.task)));
+        let observed = Observed {
+            jobs: vec![silent],
+            status: known.clone(),
+            ..Observed::default()
+        };
+        let status = decide(&run(), &observed, at(2)).status;
+        assert_eq!(status.search, known.search);
+        assert_eq!(status.artifacts, known.artifacts);
+        assert_eq!(status.gpu_seconds, known.gpu_seconds);
+    }
+}
+
+#[test]
+fn survivors_that_a_report_has_no_room_for_are_not_forgotten() {
+    let said = |survivors: usize| {
+        let mut evaluating = job("evaluate-a1").running();
+        let mut report = given::report(TaskKind::Evaluate);
+        let mut search = given::search_report(6);
+        search.survivors = (1..=6)
+            .rev()
+            .flat_map(|generation| given::search_report(generation).survivors)
+            .take(survivors)
+            .collect();
+        report.search = Some(search);
+        evaluating.report = Some(report);
+        evaluating
+    };
+    for left in [3, 0] {
+        let search = after(&run(), vec![said(6)], vec![said(left)]).status.search;
+        let search = search.unwrap();
+        assert_eq!(search.survivor, search.survivors.first().cloned());
+        let born: Vec<_> = search
+            .survivors
+            .iter()
+            .map(|s| s.born_in_generation)
+            .collect();
+        assert_eq!(born, [6, 5, 4, 3, 2, 1], "{left} were told");
+    }
 }
 
 #[test]
