@@ -76,6 +76,18 @@ fn check(world: &World) {
     }
 }
 
+/// Looks and works until the run ends, which a fair world leads to soon; true if it does.
+fn ends(world: &mut World, after_each: impl Fn(&World)) -> bool {
+    for _ in 0..100 {
+        if world.look().ended.is_some() {
+            return true;
+        }
+        world.work();
+        after_each(world);
+    }
+    false
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -88,13 +100,7 @@ proptest! {
         }
         // From here on workers work and the operator lives, too.
         world.be_fair();
-        let mut rounds = 0;
-        while world.look().ended.is_none() {
-            world.work();
-            check(&world);
-            rounds += 1;
-            prop_assert!(rounds < 100, "the run is stuck: {:?}", world.status);
-        }
+        prop_assert!(ends(&mut world, check), "the run is stuck: {:?}", world.status);
     }
 
     #[test]
@@ -105,9 +111,7 @@ proptest! {
         let mut world = World::new(given::run());
         before.into_iter().for_each(|event| world.happen(event));
         world.be_fair();
-        while world.look().ended.is_none() {
-            world.work();
-        }
+        prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);
         let ended = world.decide().ended;
         for event in after {
             world.happen(event);
@@ -129,9 +133,7 @@ proptest! {
         let mut world = World::new(given::run());
         waits.into_iter().for_each(|event| world.happen(event));
         world.be_fair();
-        while world.look().ended.is_none() {
-            world.work();
-        }
+        prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);
         prop_assert_eq!(world.decide().ended, Some(Ended::Succeeded));
     }
 }
