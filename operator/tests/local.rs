@@ -213,6 +213,16 @@ fn a_run_ends_with_its_table_and_its_digest() {
 }
 
 #[test]
+fn a_store_may_be_a_folder_of_any_name() {
+    let here = Here::new();
+    let store = here.path().join("#1 is 100% a store?");
+    let ended = here.run("quick", &["--store", store.to_str().unwrap()]);
+    assert_eq!(ended.digest(), digest_of_six());
+    assert!(store.join("generations").exists(), "workers were elsewhere");
+    assert!(store.join(".darwinlm/tiny/prepare-a1").exists());
+}
+
+#[test]
 fn a_killed_worker_is_replaced() {
     let here = Here::new();
     let run = here.start("slow", &[]);
