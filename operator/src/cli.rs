@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use darwinlm_store::{LedgerError, StoreError};
 use darwinlm_task::ExitCode;
+use url::Url;
 
 /// Prunes language models: runs a PruningRun on this machine, shows and checks what runs left.
 #[derive(Debug, Parser)]
@@ -100,10 +101,47 @@ fn store_url(named: &str) -> Result<String, Failure> {
             format!("the store {named:?} is no folder: {error}"),
         )
     })?;
-    Ok(format!("file://{}", path.display()))
+    // Escapes what means something else in a URL, as # ? and %; a store's URL is read as a URL.
+    // No slash at the end, as a directory's URL would have: keys are added with one.
+    let url = Url::from_file_path(&path).map_err(|()| {
+        let shown = path.display();
+        Failure::new(ExitCode::Usage, format!("the store {shown} has no URL"))
+    })?;
+    Ok(url.into())
 }
 
 /// The folder of a store on this machine.
 fn store_folder(url: &str) -> Option<PathBuf> {
-    url.strip_prefix("file://").map(PathBuf::from)
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use darwinlm_store::Store;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_the_store_whatever_it_is_called() {
+        let root = tempfile::TempDir::with_prefix("darwinlm-cli-").unwrap();
+        for name in ["plain", "a b", "#1", "what?", "100%", "%41", "ä", "a/b"] {
+            let folder = root.path().join(name);
+            let url = store_url(folder.to_str().unwrap()).unwrap();
+            assert!(url.starts_with("file:///") && !url.ends_with('/'), "{url}");
+            assert_eq!(store_folder(&url), Some(folder.clone()), "{url}");
+            Store::open(&url).unwrap();
+            assert!(folder.is_dir(), "{name:?} was not made as {url}");
+        }
+        assert!(!root.path().join("A").exists(), "%41 is no A");
+    }
+
+    #[test]
+    fn a_url_stays_as_it_is_written() {
+        for url in ["file:///srv/a%20b", "memory:///", "s3://bucket/a"] {
+            assert_eq!(store_url(url).unwrap(), url);
+        }
+        assert_eq!(store_folder("s3://bucket/a"), None);
+        assert_eq!(store_folder("file:///srv/a b"), Some("/srv/a b".into()));
+    }
 }

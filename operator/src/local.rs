@@ -171,6 +171,7 @@ impl LocalRun {
         let observed = Observed {
             jobs,
             status: self.status.clone(),
+            ..Observed::default()
         };
         let decision = decide(&self.run, &observed, Timestamp::now());
         for action in &decision.actions {

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod decide;
+pub mod made_from;
 pub mod memory;
 pub mod observe;
 pub mod observed;

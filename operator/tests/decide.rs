@@ -4,14 +4,18 @@
 #[path = "fixtures/given.rs"]
 mod given;
 
+use std::collections::BTreeMap;
+
 use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::{ConditionType, get, is_true};
-use darwinlm_operator::run_controller::decide::{Decision, Ended, decide, reject};
-use darwinlm_operator::run_controller::observed::{Observed, ObservedJob};
+use darwinlm_operator::run_controller::decide::{Decision, Ended, asks_for_claims, decide, reject};
+use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, ObservedJob};
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
-use darwinlm_task::{ExitCode, Task};
+use darwinlm_task::{
+    ExitCode, GpuSeconds, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind,
+};
 
-use given::{Told, at, job, line, run};
+use given::{Told, at, claim, edited_run, job, line, run};
 
 /// Decides with the status that the given Jobs have left before.
 fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> Decision {
@@ -19,7 +23,7 @@ fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> D
         run,
         &Observed {
             jobs: past,
-            status: PruningRunStatus::default(),
+            ..Observed::default()
         },
         at(1),
     );
@@ -28,6 +32,7 @@ fn after(run: &ValidatedRun, past: Vec<ObservedJob>, now: Vec<ObservedJob>) -> D
         &Observed {
             jobs: now,
             status: before.status,
+            ..Observed::default()
         },
         at(2),
     )
@@ -38,7 +43,7 @@ fn decided(jobs: Vec<ObservedJob>) -> Decision {
         &run(),
         &Observed {
             jobs,
-            status: PruningRunStatus::default(),
+            ..Observed::default()
         },
         at(1),
     )
@@ -327,6 +332,67 @@ fn an_older_report_never_turns_the_generation_back() {
 }
 
 #[test]
+fn a_report_clears_nothing_that_it_does_not_speak_of() {
+    let mut searched = searched();
+    if let Some(report) = &mut searched.report {
+        report.gpu_seconds = Some(GpuSeconds {
+            useful: 7,
+            starting: 1,
+            waiting: 1,
+            lost: 1,
+        });
+    }
+    let known = decided(vec![prepared(), built(), searched]).status;
+    assert!(known.search.is_some() && known.artifacts.is_some() && known.gpu_seconds.is_some());
+    for silent in [
+        job("evaluate-a1").running(),
+        evaluated(),
+        job("export-a1").running(),
+        job("export-a1").complete().says_done(),
+    ] {
+        let mut silent = silent;
+        silent.report = silent.report.or(Some(given::report(silent.key.task)));
+        let observed = Observed {
+            jobs: vec![silent],
+            status: known.clone(),
+            ..Observed::default()
+        };
+        let status = decide(&run(), &observed, at(2)).status;
+        assert_eq!(status.search, known.search);
+        assert_eq!(status.artifacts, known.artifacts);
+        assert_eq!(status.gpu_seconds, known.gpu_seconds);
+    }
+}
+
+#[test]
+fn survivors_that_a_report_has_no_room_for_are_not_forgotten() {
+    let said = |survivors: usize| {
+        let mut evaluating = job("evaluate-a1").running();
+        let mut report = given::report(TaskKind::Evaluate);
+        let mut search = given::search_report(6);
+        search.survivors = (1..=6)
+            .rev()
+            .flat_map(|generation| given::search_report(generation).survivors)
+            .take(survivors)
+            .collect();
+        report.search = Some(search);
+        evaluating.report = Some(report);
+        evaluating
+    };
+    for left in [3, 0] {
+        let search = after(&run(), vec![said(6)], vec![said(left)]).status.search;
+        let search = search.unwrap();
+        assert_eq!(search.survivor, search.survivors.first().cloned());
+        let born: Vec<_> = search
+            .survivors
+            .iter()
+            .map(|s| s.born_in_generation)
+            .collect();
+        assert_eq!(born, [6, 5, 4, 3, 2, 1], "{left} were told");
+    }
+}
+
+#[test]
 fn the_workers_of_a_search_job_stop_at_its_last_generation() {
     let run = run();
     for (name, until) in [
@@ -363,21 +429,314 @@ fn a_failed_run_stays_failed_whatever_comes_later() {
 }
 
 #[test]
-fn a_store_of_another_search_is_said_in_accepted() {
-    let mut job = job("prepare-a1")
-        .failed()
-        .says_failed(ExitCode::BadSpec, "another search");
-    if let Some(report) = &mut job.report
-        && let darwinlm_task::Outcome::Failed { reason, .. } = &mut report.outcome
-    {
-        *reason = "StoreInUse".to_owned();
+fn what_only_prepare_can_find_wrong_with_a_spec_is_said_in_accepted() {
+    for found in [REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE] {
+        let mut job = job("prepare-a1").failed().exited(Some(78));
+        let mut said = given::report(TaskKind::Prepare);
+        said.fail(ExitCode::BadSpec, found, "what would do");
+        job.report = Some(said);
+        let decision = decided(vec![job]);
+        let expected = (format!("False {found}"), "what would do".to_owned());
+        assert_eq!(accepted(&decision), expected);
+        assert_eq!(
+            line(&decision),
+            format!("nothing | Failed | Progressing False {found} | Succeeded False {found}")
+        );
     }
-    let decision = decided(vec![job]);
-    let accepted = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
+}
+
+/// What `Accepted` says: status and reason, and the message.
+fn accepted(decision: &Decision) -> (String, String) {
+    let condition = get(&decision.status.conditions, ConditionType::Accepted).unwrap();
+    let holds = format!("{} {}", condition.status, condition.reason);
+    (holds, condition.message.clone())
+}
+
+fn with_claim(run: &ValidatedRun, jobs: Vec<ObservedJob>, claim: ObservedClaim) -> Decision {
+    let claims = BTreeMap::from([("data".to_owned(), claim)]);
+    let observed = Observed {
+        jobs,
+        claims,
+        ..Observed::default()
+    };
+    assert!(asks_for_claims(run, &observed), "nobody would look at it");
+    decide(run, &observed, at(1))
+}
+
+#[test]
+fn every_row_of_claims_is_decided_as_it_says() {
+    let one = ValidatedRun {
+        pruning_workers: 1,
+        search_workers: 1,
+        ..run()
+    };
+    let growing = || job("search-g0-a1").running().sized(1);
+    let table = [
+        (
+            "a claim that is missing is waited for",
+            run(),
+            vec![],
+            ObservedClaim::Missing,
+            "False ReferenceNotFound",
+            "nothing | Pending | Progressing False ReferenceNotFound | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim of one node is not shared by several workers, not even prepared on",
+            run(),
+            vec![],
+            claim("ReadWriteOnce"),
+            "False VolumeNotShared",
+            "nothing | Pending | Progressing False VolumeNotShared | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim that is only read does not serve where workers write",
+            run(),
+            vec![],
+            claim("ReadOnlyMany"),
+            "False VolumeNotShared",
+            "nothing | Pending | Progressing False VolumeNotShared | Succeeded Unknown InProgress",
+        ),
+        (
+            "one worker shares with nobody",
+            one,
+            vec![],
+            claim("ReadWriteOnce"),
+            "True Valid",
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a claim of many nodes is shared",
+            run(),
+            vec![],
+            claim("ReadWriteMany"),
+            "True Valid",
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what only one worker does after the search needs no sharing",
+            run(),
+            vec![prepared(), built(), searched()],
+            claim("ReadWriteOnce"),
+            "True Valid",
+            "create evaluate-a1 x1 | Evaluating | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work does not grow beyond what its claim serves, and goes on",
+            run(),
+            vec![prepared(), built(), growing()],
+            claim("ReadWriteOnce"),
+            "False VolumeNotShared",
+            "nothing | Searching | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work grows where its claim serves",
+            run(),
+            vec![prepared(), built(), growing()],
+            claim("ReadWriteMany"),
+            "True Valid",
+            "size search-g0-a1 x3 | Searching | Progressing True Searching | Succeeded Unknown InProgress",
+        ),
+    ];
+    for (what, run, jobs, claim, expected, expected_line) in table {
+        let decision = with_claim(&run, jobs, claim);
+        assert_eq!(line(&decision), expected_line, "{what}");
+        assert_eq!(accepted(&decision).0, expected, "{what}");
+        assert!(
+            decision.requeue_after.is_some(),
+            "{what}: nobody looks again"
+        );
+        assert_eq!(decision.ended, None, "{what}");
+    }
+}
+
+#[test]
+fn a_claim_is_spoken_of_by_its_field_its_name_and_what_would_serve() {
+    let missing = with_claim(&run(), vec![], ObservedClaim::Missing);
     assert_eq!(
-        (accepted.status.as_str(), accepted.reason.as_str()),
-        ("False", "StoreInUse")
+        accepted(&missing).1,
+        "spec.artifacts.store names the claim \"data\", and namespace team has none of this name; \
+         the run goes on once it is there"
     );
+    let once = with_claim(&run(), vec![prepared(), built()], claim("ReadWriteOnce"));
+    assert_eq!(
+        accepted(&once).1,
+        "spec.artifacts.store names the claim \"data\", which is ReadWriteOnce, and \
+         spec.search.workers is 3; several workers share a claim that is ReadWriteMany: replace it \
+         by such a claim, or ask for 1 worker"
+    );
+}
+
+#[test]
+fn a_claim_that_is_only_a_source_may_be_read_only() {
+    let mut run = run();
+    for usage in run.claims.values_mut() {
+        usage.is_written = false;
+    }
+    let decision = with_claim(&run, vec![], claim("ReadOnlyMany"));
+    assert_eq!(accepted(&decision).0, "True Valid");
+}
+
+#[test]
+fn claims_are_looked_at_only_where_they_decide_something() {
+    let asked = |jobs| {
+        let observed = Observed {
+            jobs,
+            ..Observed::default()
+        };
+        asks_for_claims(&run(), &observed)
+    };
+    assert!(!asked(vec![job("prepare-a1").running()]));
+    assert!(!asked(vec![job("build-database-a1").running()]));
+    assert!(asked(vec![job("build-database-a1").running().sized(1)]));
+    assert!(asked(vec![job("prepare-a1").complete().says_done()]));
+    let on_one_machine = ValidatedRun {
+        claims: BTreeMap::new(),
+        ..run()
+    };
+    assert!(!asks_for_claims(&on_one_machine, &Observed::default()));
+    let past = vec![
+        job("prepare-a1")
+            .failed()
+            .says_failed(ExitCode::BadData, ""),
+    ];
+    let ended = Observed {
+        status: decided(past).status,
+        ..Observed::default()
+    };
+    assert!(!asks_for_claims(&run(), &ended));
+}
+
+/// Decides for a run whose spec has changed since its Jobs were made.
+fn edited(from: &str, to: &str, jobs: Vec<ObservedJob>) -> Decision {
+    let observed = Observed {
+        jobs,
+        ..Observed::default()
+    };
+    decide(&edited_run(from, to), &observed, at(1))
+}
+
+#[test]
+fn every_row_of_late_changes_is_decided_as_it_says() {
+    let worker = ("device: Cpu", "device: Cuda");
+    let evaluation = ("  evaluation: {}\n", "");
+    let export = ("data/out", "data/elsewhere");
+    let exporting = || {
+        vec![
+            prepared(),
+            built(),
+            searched(),
+            evaluated(),
+            job("export-a1").running(),
+        ]
+    };
+    let table = [
+        (
+            "before any Job everything may change",
+            worker,
+            vec![],
+            "True Valid",
+            "create prepare-a1 x1 | Pending | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a Job at work goes on with the old value",
+            worker,
+            vec![job("prepare-a1").running()],
+            "False ChangedTooLate",
+            "nothing | Preparing | Progressing True Preparing | Succeeded Unknown InProgress",
+        ),
+        (
+            "no Job is made from another worker than the first",
+            worker,
+            vec![prepared()],
+            "False ChangedTooLate",
+            "nothing | BuildingDatabase | Progressing False ChangedTooLate | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is exported may change until its own Job is made",
+            export,
+            vec![prepared(), built(), searched(), evaluated()],
+            "True Valid",
+            "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "an export at work goes on with the old value",
+            export,
+            exporting(),
+            "False ChangedTooLate",
+            "nothing | Exporting | Progressing True Exporting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a second attempt is not made from another value than the first",
+            export,
+            vec![
+                prepared(),
+                built(),
+                searched(),
+                evaluated(),
+                job("export-a1").failed(),
+            ],
+            "False ChangedTooLate",
+            "nothing | Exporting | Progressing False ChangedTooLate | Succeeded Unknown InProgress",
+        ),
+        (
+            "a task that is left out before its first Job is left out",
+            evaluation,
+            vec![prepared(), built(), searched()],
+            "True Valid",
+            "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "a task that is left out too late holds no other back",
+            evaluation,
+            vec![prepared(), built(), searched(), evaluated()],
+            "False ChangedTooLate",
+            "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "how many work, how long and whether at all may always change",
+            ("generationsPerJob: 2", "generationsPerJob: 3"),
+            vec![job("prepare-a1").running()],
+            "True Valid",
+            "nothing | Preparing | Progressing True Preparing | Succeeded Unknown InProgress",
+        ),
+    ];
+    for (what, (from, to), jobs, expected, expected_line) in table {
+        let decision = edited(from, to, jobs);
+        assert_eq!(line(&decision), expected_line, "{what}");
+        assert_eq!(accepted(&decision).0, expected, "{what}");
+        assert_eq!(decision.ended, None, "{what}");
+        assert!(decision.requeue_after.is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_late_change_is_named_with_the_job_it_is_too_late_for_and_ends_when_it_is_put_back() {
+    let jobs = || vec![prepared(), job("build-database-a1").running()];
+    let late = edited("device: Cpu", "device: Cuda", jobs());
+    assert_eq!(
+        accepted(&late).1,
+        "spec.worker was changed after Job tiny-prepare-a1 had been made from it; what is at work \
+         goes on with the old value and nothing is started with the new one: put it back, or create \
+         another run"
+    );
+    let observed = Observed {
+        jobs: jobs(),
+        status: late.status,
+        ..Observed::default()
+    };
+    let put_back = decide(&run(), &observed, at(2));
+    assert_eq!(
+        accepted(&put_back),
+        ("True Valid".to_owned(), String::new())
+    );
+}
+
+#[test]
+fn a_job_that_does_not_say_what_it_was_made_from_binds_nobody() {
+    let mut silent = job("prepare-a1").running();
+    silent.made_from = Default::default();
+    let decision = edited("device: Cpu", "device: Cuda", vec![silent]);
+    assert_eq!(accepted(&decision).0, "True Valid");
 }
 
 #[test]
@@ -407,6 +766,7 @@ fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
         &Observed {
             jobs: many(),
             status: first.status,
+            ..Observed::default()
         },
         at(2),
     );
@@ -435,8 +795,8 @@ fn a_rejected_spec_says_so_and_lets_what_runs_run() {
     assert_eq!(decision.actions, []);
     // Once the field is gone, the run goes on as if nothing had been.
     let observed = Observed {
-        jobs: vec![],
         status: decision.status,
+        ..Observed::default()
     };
     let accepted = decide(&run(), &observed, at(2));
     assert!(is_true(

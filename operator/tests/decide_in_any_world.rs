@@ -23,6 +23,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Vanish),
         1 => any::<u8>().prop_map(Event::Resize),
         1 => Just(Event::ToggleSuspend),
+        1 => any::<u8>().prop_map(Event::Claim),
+        1 => any::<u8>().prop_map(Event::Edit),
     ]
 }
 
@@ -74,6 +76,18 @@ fn check(world: &World) {
     }
 }
 
+/// Looks and works until the run ends, which a fair world leads to soon; true if it does.
+fn ends(world: &mut World, after_each: impl Fn(&World)) -> bool {
+    for _ in 0..100 {
+        if world.look().ended.is_some() {
+            return true;
+        }
+        world.work();
+        after_each(world);
+    }
+    false
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -84,15 +98,9 @@ proptest! {
             world.happen(event);
             check(&world);
         }
-        // From here on the world is fair: nobody suspends, workers work, the operator lives.
-        world.run.suspend = false;
-        let mut rounds = 0;
-        while world.look().ended.is_none() {
-            world.work();
-            check(&world);
-            rounds += 1;
-            prop_assert!(rounds < 100, "the run is stuck: {:?}", world.status);
-        }
+        // From here on workers work and the operator lives, too.
+        world.be_fair();
+        prop_assert!(ends(&mut world, check), "the run is stuck: {:?}", world.status);
     }
 
     #[test]
@@ -102,10 +110,8 @@ proptest! {
     ) {
         let mut world = World::new(given::run());
         before.into_iter().for_each(|event| world.happen(event));
-        world.run.suspend = false;
-        while world.look().ended.is_none() {
-            world.work();
-        }
+        world.be_fair();
+        prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);
         let ended = world.decide().ended;
         for event in after {
             world.happen(event);
@@ -120,15 +126,14 @@ proptest! {
         waits in prop::collection::vec(prop_oneof![
             Just(Event::Look), Just(Event::Work), Just(Event::LookAndForget),
             Just(Event::LookAndDie), Just(Event::LoseWorker), Just(Event::ToggleSuspend),
-            any::<u8>().prop_map(Event::Resize),
+            any::<u8>().prop_map(Event::Resize), any::<u8>().prop_map(Event::Claim),
+            any::<u8>().prop_map(Event::Edit),
         ], 0..80),
     ) {
         let mut world = World::new(given::run());
         waits.into_iter().for_each(|event| world.happen(event));
-        world.run.suspend = false;
-        while world.look().ended.is_none() {
-            world.work();
-        }
+        world.be_fair();
+        prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);
         prop_assert_eq!(world.decide().ended, Some(Ended::Succeeded));
     }
 }

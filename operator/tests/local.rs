@@ -213,6 +213,16 @@ fn a_run_ends_with_its_table_and_its_digest() {
 }
 
 #[test]
+fn a_store_may_be_a_folder_of_any_name() {
+    let here = Here::new();
+    let store = here.path().join("#1 is 100% a store?");
+    let ended = here.run("quick", &["--store", store.to_str().unwrap()]);
+    assert_eq!(ended.digest(), digest_of_six());
+    assert!(store.join("generations").exists(), "workers were elsewhere");
+    assert!(store.join(".darwinlm/tiny/prepare-a1").exists());
+}
+
+#[test]
 fn a_killed_worker_is_replaced() {
     let here = Here::new();
     let run = here.start("slow", &[]);
@@ -296,6 +306,24 @@ fn workers_and_suspend_follow_the_file_while_the_run_goes_on() {
     searching(&here, &run, 0);
     here.edit("suspend: true", "suspend: false");
     assert_eq!(Ended::of(run).digest(), digest_of_six());
+}
+
+#[test]
+fn a_worker_changed_too_late_starts_nothing_until_it_is_put_back() {
+    let here = Here::new();
+    let run = here.start("slow", &[]);
+    searching(&here, &run, 2);
+    let late = "  worker: {sharedMemory: 2Gi}\n";
+    here.edit("  artifacts:", &format!("{late}  artifacts:"));
+    // The Job at work ends by itself; the next one is not made.
+    searching(&here, &run, 0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(workers(run.id()).is_empty());
+    here.edit(late, "");
+    let ended = Ended::of(run);
+    assert_eq!(ended.digest(), digest_of_six());
+    let said = "spec.worker was changed after Job tiny-prepare-a1 had been made from it";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
 #[test]

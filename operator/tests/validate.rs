@@ -7,7 +7,7 @@ mod given;
 use std::collections::BTreeMap;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_operator::run_controller::validate::{Placement, validate};
+use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, validate};
 use darwinlm_task::{DeviceRequest, Task, TaskKind};
 
 use given::{RUN, parsed, run};
@@ -39,7 +39,11 @@ fn digest(chain: &[Task]) -> String {
 fn a_claim_is_a_mounted_folder_in_a_pod() {
     let run = run();
     assert_eq!(run.store, "file:///var/lib/darwinlm/volumes/data/store");
-    assert_eq!(run.claims.iter().collect::<Vec<_>>(), ["data"]);
+    let store = ClaimUse {
+        field: "spec.artifacts.store".to_owned(),
+        is_written: true,
+    };
+    assert_eq!(run.claims, BTreeMap::from([("data".to_owned(), store)]));
     let Task::Prepare {
         model,
         data,
@@ -219,6 +223,16 @@ fn what_is_wrong_is_refused_with_what_would_be_accepted() {
         ),
         ("seed: 3", "seed: -3", "spec.search.seed is -3; at least 0"),
         (
+            "offspring: 6",
+            "offspring: 1000",
+            "spec.search.offspring is 1000; at most 999 is accepted",
+        ),
+        (
+            "sequenceLength: 32",
+            "sequenceLength: 2",
+            "spec.data.calibration.sequenceLength is 2; at least 3 is accepted",
+        ),
+        (
             "seed: 3",
             "optimizer: {learningRate: fast}",
             "spec.search.optimizer:",
@@ -238,6 +252,37 @@ fn what_is_wrong_is_refused_with_what_would_be_accepted() {
         let (reason, message) = edited(from, to).unwrap_err();
         assert_eq!(reason, Reason::InvalidSpec, "{to}: {message}");
         assert!(message.starts_with(start), "{message}");
+    }
+}
+
+/// The schema of a field, by the names that lead to it.
+fn schema(path: &[&str]) -> serde_json::Value {
+    let definition = darwinlm_api::manifest();
+    let root = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+    path.iter().fold(root, |schema, name| {
+        let within = schema.get("items").unwrap_or(&schema);
+        within["properties"][name].clone()
+    })
+}
+
+#[test]
+fn the_schema_accepts_no_more_than_the_search_can_hold() {
+    use darwinlm_search::{MOST_GENERATIONS, MOST_OFFSPRING, SHORTEST_SEQUENCE};
+    let most = |path: &[&str]| schema(path)["maximum"].as_u64().unwrap();
+    let most_offspring = u64::from(MOST_OFFSPRING);
+    assert_eq!(most(&["spec", "search", "offspring"]), most_offspring);
+    assert_eq!(
+        most(&["spec", "search", "steps", "survivors"]),
+        most_offspring,
+        "a step never keeps more than there are offspring"
+    );
+    assert!(most(&["spec", "search", "generations"]) <= u64::from(MOST_GENERATIONS));
+    for pool in [
+        &["spec", "data", "calibration"][..],
+        &["spec", "postTraining"],
+    ] {
+        let length = schema(&[pool, &["sequenceLength"]].concat());
+        assert_eq!(length["minimum"], SHORTEST_SEQUENCE, "{pool:?}");
     }
 }
 
@@ -267,6 +312,26 @@ fn the_search_digest_depends_on_the_search_alone() {
     for (from, to) in other {
         assert_ne!(digest(&edited(from, to).unwrap()), own, "{to}");
     }
+}
+
+#[test]
+fn prepare_is_told_what_the_ladders_and_the_target_are() {
+    let chain = run().chain;
+    let Task::Prepare {
+        pruning, target, ..
+    } = &chain[0]
+    else {
+        panic!("the chain starts with {}", chain[0].kind())
+    };
+    let Task::Search {
+        pruning: searched,
+        target: kept_to,
+        ..
+    } = &chain[2]
+    else {
+        panic!("no search")
+    };
+    assert_eq!((pruning, target), (searched, kept_to));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Stories on a real node: the operator from its chart, the runner in restricted pods.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,13 +40,13 @@ fn the_same_yaml_ends_with_the_same_digest_on_this_machine_and_in_pods() {
     namespace.claim("darwinlm", there.path());
     own(there.path());
     namespace.apply(&yaml);
-    let mut generations = BTreeSet::new();
+    let mut survivors = BTreeSet::new();
     let mut most_workers = 0;
+    let mut limits = BTreeMap::new();
     let end = namespace.await_run("smollm2-demo", Duration::from_secs(1200), |run| {
-        if let Some(generation) = run["status"]["search"]["generation"].as_i64() {
-            generations.insert(generation);
-        }
+        survivors.extend(survivor_of(run));
         most_workers = most_workers.max(running_workers(&namespace, "search"));
+        limits.extend(gpu_limits(&namespace, "search"));
         status_of(run, "Succeeded").is_some_and(|status| status != "Unknown") && finished(run)
     });
     assert!(
@@ -55,14 +55,19 @@ fn the_same_yaml_ends_with_the_same_digest_on_this_machine_and_in_pods() {
         namespace.describe("smollm2-demo")
     );
     println!(
-        "in pods: {}, generations seen {generations:?}",
+        "in pods: {}, survivors seen {survivors:?}, GPU limits {limits:?}",
         end["status"]["search"]["digest"]
     );
     assert_eq!(end["status"]["search"]["digest"], local);
-    assert_eq!(most_workers, 2, "two workers with a GPU each");
+    assert_eq!(most_workers, 2, "two workers at once");
+    assert!(limits.len() >= 2, "two pods: {limits:?}");
     assert!(
-        generations.len() > 1,
-        "the survivor did not move: {generations:?}"
+        limits.values().all(|limit| limit == "1"),
+        "a GPU each: {limits:?}"
+    );
+    assert!(
+        survivors.len() > 1,
+        "the survivor did not move: {survivors:?}"
     );
     assert!(
         end["status"]["search"]["survivor"]["genome"]["mlp"].is_string(),
@@ -97,20 +102,18 @@ fn one_job_per_generation_moves_status_event_and_metric_after_each() {
     ));
     let mut seen = BTreeSet::new();
     let mut metric = BTreeSet::new();
+    // Only the last few finished Jobs are kept: they are counted as they come.
+    let mut jobs = BTreeSet::new();
     let end = namespace.await_run("tiny", Duration::from_secs(600), |run| {
         if let Some(generation) = run["status"]["search"]["generation"].as_i64() {
             seen.insert(generation);
         }
+        jobs.extend(jobs_of(&namespace, "tiny", "search"));
         metric.extend(metric_of(&namespace.name, "darwinlm_run_generation"));
         finished(run)
     });
     assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
     assert_eq!(end["status"]["search"]["digest"], local);
-    let jobs: BTreeSet<String> = namespace
-        .list("jobs", "darwinlm.io/run=tiny,darwinlm.io/task=search")
-        .iter()
-        .filter_map(|job| job["metadata"]["name"].as_str().map(ToOwned::to_owned))
-        .collect();
     println!("jobs {jobs:?}, generations in status {seen:?}, in the metric {metric:?}");
     let events = namespace.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
     let events: Value = serde_json::from_str(&events).expect("kubectl prints JSON");
@@ -121,9 +124,14 @@ fn one_job_per_generation_moves_status_event_and_metric_after_each() {
         .filter(|event| event["reason"] == "GenerationDone")
         .map(|event| event["series"]["count"].as_u64().unwrap_or(1))
         .sum();
-    assert!(done >= 4, "{done} events of finished generations");
-    assert!(seen.len() >= 4, "status moved through {seen:?}");
-    assert!(metric.len() >= 2, "the metric moved through {metric:?}");
+    let expected: BTreeSet<String> = (0..5)
+        .map(|generation| format!("tiny-search-g{generation}-a1"))
+        .collect();
+    assert_eq!(jobs, expected, "one Job for each of five generations");
+    assert_eq!(done, 5, "events of finished generations");
+    seen.remove(&0);
+    assert_eq!(seen, BTreeSet::from([1, 2, 3, 4, 5]), "status");
+    assert!(metric.len() > 3, "the metric moved through {metric:?}");
     drop(there);
 }
 
@@ -260,6 +268,34 @@ fn running_workers(namespace: &Namespace, task: &str) -> usize {
         .iter()
         .filter(|pod| pod["status"]["phase"] == "Running")
         .count()
+}
+
+/// The Jobs of a task that exist now.
+fn jobs_of(namespace: &Namespace, run: &str, task: &str) -> Vec<String> {
+    let selector = format!("darwinlm.io/run={run},darwinlm.io/task={task}");
+    namespace
+        .list("jobs", &selector)
+        .iter()
+        .filter_map(|job| job["metadata"]["name"].as_str().map(ToOwned::to_owned))
+        .collect()
+}
+
+/// What the pods of a task may use of `nvidia.com/gpu`, by pod.
+fn gpu_limits(namespace: &Namespace, task: &str) -> Vec<(String, String)> {
+    let limit = |pod: &Value| {
+        let name = pod["metadata"]["name"].as_str()?.to_owned();
+        let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+        let gpus = limits["nvidia.com/gpu"].as_str().unwrap_or("none");
+        Some((name, gpus.to_owned()))
+    };
+    pods(namespace, task).iter().filter_map(limit).collect()
+}
+
+/// The survivor as the status tells it: its fitness, and the generation it was born in.
+fn survivor_of(run: &Value) -> Option<(String, i64)> {
+    let survivor = &run["status"]["search"]["survivor"];
+    let fitness = survivor["fitness"].as_str()?.to_owned();
+    Some((fitness, survivor["bornInGeneration"].as_i64()?))
 }
 
 fn a_running_worker(namespace: &Namespace, task: &str) -> Option<String> {

@@ -65,6 +65,8 @@ fn what_cannot_be_is_refused_at_apply_with_the_field_named() {
         ("level: 5", "level: 12", "level"),
         ("survivors: 2,", "survivors: 4,", "survivors"),
         ("offspring: 8", "offspring: 3", "offspring"),
+        ("offspring: 8", "offspring: 1000", "offspring"),
+        ("sequenceLength: 512", "sequenceLength: 2", "sequenceLength"),
         ("pvc://darwinlm/store", "ftp://darwinlm/store", "store"),
         ("generations: 6", "generations: 0", "generations"),
         ("levels: 9", "levles: 9", "levles"),

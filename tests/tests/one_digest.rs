@@ -70,7 +70,9 @@ fn a_run_killed_ten_times_goes_on_where_it_was() {
     let digest = Local::new().run(&["--workers", "1"]).digest();
     let world = Local::new();
     let mut random = ChaCha8Rng::seed_from_u64(12);
-    for _ in 0..10 {
+    const KILLS: usize = 10;
+    const WORKERS: usize = 2;
+    for _ in 0..KILLS {
         let before = results(&world.store());
         let mut run = world.start(&["--workers", "2"]);
         std::thread::sleep(Duration::from_millis(
@@ -84,6 +86,31 @@ fn a_run_killed_ten_times_goes_on_where_it_was() {
     }
     let digest_after = world.run(&["--workers", "2"]).digest();
     assert_eq!(digest_after, digest);
+    // A worker is at one trial at a time, so that each kill costs one trial a worker at most.
+    let (trials, attempts) = (results(&world.store()).len(), attempts(&world.store()));
+    println!("{attempts} attempts at {trials} trials, {KILLS} kills of {WORKERS} workers");
+    assert!(trials > 0 && attempts >= trials, "every trial was claimed");
+    assert!(
+        attempts <= trials + KILLS * WORKERS,
+        "more than the trials in flight were lost: {attempts} attempts at {trials} trials"
+    );
+}
+
+/// Attempts at trials: each has left its claim `claims/<trial>/<attempt>`, whatever came of it.
+fn attempts(store: &Path) -> usize {
+    let trials: BTreeSet<_> = results(store)
+        .iter()
+        .filter_map(|result| result.file_stem().map(ToOwned::to_owned))
+        .collect();
+    let is_claim_of_a_trial = |file: &Path| {
+        let subject = file.parent().and_then(Path::file_name);
+        let is_beat = file.extension().is_some();
+        !is_beat && subject.is_some_and(|subject| trials.contains(subject))
+    };
+    files_below(&store.join("runs/local.tiny/claims"))
+        .iter()
+        .filter(|file| is_claim_of_a_trial(file))
+        .count()
 }
 
 fn results(store: &Path) -> BTreeSet<std::path::PathBuf> {

@@ -193,6 +193,16 @@ mod tests {
             ),
             (
                 "/spec/search",
+                json!({"offspring": 1000}),
+                "spec.search.offspring: is 1000, at most 999 is accepted",
+            ),
+            (
+                "/spec/data/calibration/sequenceLength",
+                json!(2),
+                "spec.data.calibration.sequenceLength: is 2, at least 3 is accepted",
+            ),
+            (
+                "/spec/search",
                 json!({"steps": []}),
                 "spec.search.steps: holds 0, at least 1 is accepted",
             ),

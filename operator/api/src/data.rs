@@ -45,7 +45,7 @@ pub struct Calibration {
     pub tokens: i64,
     /// Tokens per sequence, of calibration and of every pool.
     #[serde(default = "sequence_length")]
-    #[schemars(range(min = 2, max = 1_048_576))]
+    #[schemars(range(min = 3, max = 1_048_576))]
     pub sequence_length: i32,
 }
 

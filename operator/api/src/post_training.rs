@@ -26,7 +26,7 @@ pub struct PostTraining {
     pub batch_sequences: i32,
     /// Tokens per sequence.
     #[serde(default = "sequence_length")]
-    #[schemars(range(min = 2, max = 1_048_576))]
+    #[schemars(range(min = 3, max = 1_048_576))]
     pub sequence_length: i32,
     /// Workers, all of which train at once.
     #[serde(default = "workers")]

@@ -32,7 +32,7 @@ pub struct Search {
     /// Offspring of a generation.
     #[x_kube(validation = immutable("search.offspring"))]
     #[serde(default = "offspring")]
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 999))]
     pub offspring: i32,
     /// Which modules may trade levels: `WithinKind`, attention with attention and mlp with mlp
     /// (the paper), or `AcrossKinds`, which compares costs.
@@ -84,7 +84,7 @@ pub struct Search {
 #[serde(rename_all = "camelCase")]
 pub struct SelectionStep {
     /// Candidates that this step keeps.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 999))]
     pub survivors: i32,
     /// Tokens that each candidate trains on before it is scored; 0 scores it untrained.
     #[schemars(range(min = 0, max = 1_000_000_000_000_i64))]

@@ -17,7 +17,7 @@ fn a_required_a_defaulted_and_an_optional_field_are_told_apart() {
     for line in [
         "| `spec.model.source` | string, at most 1024 characters | **required** |",
         "| `spec.search.generations` | integer, 1 to 100000 | `200` |",
-        "| `spec.search.steps[].survivors` | integer, 1 to 1024 | **required** |",
+        "| `spec.search.steps[].survivors` | integer, 1 to 999 | **required** |",
         "| `spec.worker.device` | `Auto`, `Cpu`, `Cuda` | `\"Auto\"` |",
         "| `spec.budget` | object | – |",
         "| `spec.pruning` | object | as below |",

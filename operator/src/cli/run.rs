@@ -24,7 +24,8 @@ Examples:
       two workers share the work; everything is kept in ./store
 
 The same command resumes a run that was stopped. While it runs, search.workers, pruning.workers,
-search.generationsPerJob and suspend may be changed in the file.
+search.generationsPerJob and suspend may be changed in the file; evaluation and export, too, until
+their own task has started.
 Ends with 0 and the digest of the search on the last line, or with the code of what went wrong:
 12 too little memory, 65 bad data, 66 input missing, 69 store unavailable, 77 permission denied,
 78 the spec asks for what cannot be done, 130 or 143 stopped.";

@@ -10,6 +10,7 @@ use super::folder::WorkFolder;
 use super::worker::{Exit, Worker, pause};
 use crate::names::JobKey;
 use crate::run_controller::decide::NewJob;
+use crate::run_controller::made_from::MadeFrom;
 use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit};
 
 /// Failures that a Job replaces workers for, as in the Jobs of a cluster.
@@ -24,6 +25,7 @@ const EXITS: usize = 8;
 pub(super) struct LocalJob {
     key: JobKey,
     task: TaskSpec,
+    made_from: MadeFrom,
     parallelism: usize,
     suspended: bool,
     workers: Vec<Worker>,
@@ -42,6 +44,7 @@ impl LocalJob {
         Self {
             key: new.key,
             task: new.task.clone(),
+            made_from: new.made_from.clone(),
             parallelism: new.workers as usize,
             suspended: false,
             workers: Vec::new(),
@@ -229,6 +232,7 @@ impl LocalJob {
             key: self.key,
             state,
             parallelism: count(self.parallelism),
+            made_from: self.made_from.clone(),
             deleting: false,
             report: self.report(),
             exits: self.exits.clone(),

@@ -172,8 +172,12 @@ fn details(
     parts.join(", ")
 }
 
-/// What the run waits for, if it does.
+/// What is wrong with the spec as it stands now, else what the run waits for.
 fn warning(status: &PruningRunStatus) -> Option<String> {
+    let accepted = get(&status.conditions, ConditionType::Accepted);
+    if let Some(accepted) = accepted.filter(|accepted| accepted.status == "False") {
+        return Some(accepted.message.clone());
+    }
     let condition = get(&status.conditions, ConditionType::Progressing)?;
     let waits = condition.status == "False" && condition.reason == "WorkerFailing";
     waits.then(|| condition.message.clone())

@@ -1,8 +1,11 @@
 //! The state machine of a run: from what there is to what to do next. Pure and total.
 
+mod changed;
+mod claims;
 mod decision;
 mod failure;
 mod fold;
+mod objection;
 mod speak;
 mod step;
 
@@ -16,8 +19,10 @@ use k8s_openapi::jiff::Timestamp;
 use crate::run_controller::observed::{JobState, Observed, ObservedJob};
 use crate::run_controller::validate::{Rejection, ValidatedRun};
 
+pub use claims::asks_for_claims;
 pub use decision::{Action, Decision, Ended, NewJob};
 pub use failure::{ATTEMPTS, Failure};
+use objection::Objection;
 use step::Step;
 
 /// How often a run at work is looked at when nothing else happens.
@@ -43,13 +48,15 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
     }
     fold::fold(run, observed, &mut status, now);
     let step = step::next(run, observed, &status);
-    let mut actions = steer(run, &observed.live_jobs());
+    let objection = objection::find(run, observed, &step, &status);
+    let step = step.unless(objection.as_ref());
+    let mut actions = steer(run, &observed.live_jobs(), objection.as_ref());
     if let Step::Start(new_job) = &step {
         actions.push(Action::Create((**new_job).clone()));
     }
     actions.extend(forgettable(observed));
-    let ended = speak::speak(run, &step, &mut status, now);
-    let at_work = matches!(step, Step::Start(_))
+    let ended = speak::speak(run, &step, objection.as_ref(), &mut status, now);
+    let at_work = matches!(step, Step::Start(_) | Step::Hold(..))
         || matches!(step, Step::Watch(job) if !run.suspend || job.state != JobState::Suspended);
     Decision {
         actions,
@@ -93,14 +100,16 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
 }
 
 /// Brings live Jobs to the size that the spec asks for now.
-fn steer(run: &ValidatedRun, live: &[&ObservedJob]) -> Vec<Action> {
+fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection>) -> Vec<Action> {
     let mut actions = Vec::new();
     for (position, job) in live.iter().enumerate().filter(|(_, job)| !job.deleting) {
         let workers = run.workers(job.key.task);
         // A second live Job is not ours to run: it waits until the first is over.
         let may_work = !run.suspend && position == 0;
         // Once a worker has said that all is done, the others leave by themselves.
-        if job.key.task.is_work_queue() && job.parallelism != workers && !job.says_done() {
+        let is_held = workers > job.parallelism && objection.is_some_and(Objection::bars_growth);
+        let fits = job.parallelism == workers || is_held;
+        if job.key.task.is_work_queue() && !fits && !job.says_done() {
             actions.push(Action::SetParallelism {
                 job: job.key,
                 workers,

@@ -1,5 +1,6 @@
-//! Client: a run's Jobs, pods and reports, as the state machine sees them.
+//! Client: a run's Jobs, pods, reports and claims, as the state machine sees them.
 
+mod claims;
 mod job;
 mod pod;
 mod report;
@@ -23,6 +24,7 @@ use super::{
     observed::Observed,
 };
 use crate::names::{JobKey, LABEL_RUN};
+pub use claims::observe_claims;
 
 /// A worker that does not answer in this time is asked through its log.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -40,6 +42,9 @@ pub enum Error {
     /// The pods.
     #[error("failed to list the pods of the run")]
     Pods(#[source] kube::Error),
+    /// The claims.
+    #[error("failed to look at the claims of the run")]
+    Claims(#[source] kube::Error),
 }
 
 /// Looks at a run: two lists, and one question to one worker if any is at work.
@@ -102,7 +107,11 @@ fn see(
             job::observed(key, &job, &own, identity, now)
         })
         .collect();
-    Observed { jobs, status }
+    Observed {
+        jobs,
+        status,
+        ..Observed::default()
+    }
 }
 
 /// The Jobs under our labels that this very run owns.

@@ -1,8 +1,11 @@
-//! What there is of a run: its Jobs as they stand, and what its own status remembers.
+//! What there is of a run: its Jobs and claims as they stand, and what its own status remembers.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use darwinlm_api::PruningRunStatus;
 use darwinlm_task::{Outcome, TaskKind, TaskReport};
 
+use super::made_from::MadeFrom;
 use crate::names::JobKey;
 
 /// What a backend sees of a run. Jobs in the cluster and groups of processes on one machine are
@@ -11,9 +14,24 @@ use crate::names::JobKey;
 pub struct Observed {
     /// Every Job of this run that exists, in any order; found by label and owner, not by memory.
     pub jobs: Vec<ObservedJob>,
+    /// The run's claims by name, where somebody looked at them: see
+    /// [`asks_for_claims`](super::decide::asks_for_claims). Empty on one machine.
+    pub claims: BTreeMap<String, ObservedClaim>,
     /// The run's status as this operator wrote it last: what is remembered when Jobs are gone.
     /// Default for a run that was never looked at.
     pub status: PruningRunStatus,
+}
+
+/// A persistent volume claim in the run's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedClaim {
+    /// There is none of this name.
+    Missing,
+    /// It is there.
+    Found {
+        /// In Kubernetes' words, as `ReadWriteOnce`: what it asks for and what its volume gives.
+        access_modes: BTreeSet<String>,
+    },
 }
 
 /// One Job.
@@ -25,6 +43,8 @@ pub struct ObservedJob {
     pub state: JobState,
     /// Workers it asks for at present (`spec.parallelism`).
     pub parallelism: u32,
+    /// What it was made from; nothing for a Job that does not say.
+    pub made_from: MadeFrom,
     /// Whether it is on its way out (`metadata.deletionTimestamp`): its pods may still run.
     pub deleting: bool,
     /// What its workers say: a final report that says `Done` if there is one, else one that failed

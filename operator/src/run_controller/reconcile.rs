@@ -18,8 +18,8 @@ use super::{
     Context, Error,
     apply::{self, Applied, Jobs},
     backoff,
-    decide::{Decision, decide, reject},
-    observe::observe,
+    decide::{Decision, asks_for_claims, decide, reject},
+    observe::{observe, observe_claims},
     observed::Observed,
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
@@ -74,8 +74,13 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Some(written) => written.status.clone(),
         None => run.status.clone().unwrap_or_default(),
     };
-    let observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
+    let mut observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
     let valid = validate(run, &Placement::Pods);
+    if let Ok(valid) = &valid
+        && asks_for_claims(valid, &observed)
+    {
+        observed.claims = observe_claims(&context.client, valid).await?;
+    }
     let decision = match &valid {
         Ok(valid) => decide(valid, &observed, now),
         Err(rejection) => reject(rejection, run.metadata.generation, &known, now),

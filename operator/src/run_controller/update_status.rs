@@ -4,8 +4,8 @@ pub mod changes;
 
 use std::time::{Duration, Instant};
 
-use darwinlm_api::{PruningRun, PruningRunStatus};
-use k8s_openapi::api::core::v1::ObjectReference;
+use darwinlm_api::{PruningRun, PruningRunStatus, conditions::ConditionType};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, TypeMeta},
@@ -38,8 +38,9 @@ pub enum Due {
 
 /// Decides when to write. Pure.
 ///
-/// A condition, the stage or the spec revision is news; progress is told at most once in each
-/// `interval`. Words within a condition are progress, too: a scheduler's change with every node.
+/// News is told at once: there is little of it, at most a condition a task and one look a spec
+/// revision. All else is progress, told at most once in each `interval`: it may change with every
+/// pod that comes or goes.
 pub fn due(
     known: &PruningRunStatus,
     new: &PruningRunStatus,
@@ -58,16 +59,17 @@ pub fn due(
     }
 }
 
+/// A spec revision, or a condition that turns. `Progressing` is none: it turns back and forth while
+/// workers fail. Neither are reasons and words: a scheduler's change with every node.
 fn is_news(known: &PruningRunStatus, new: &PruningRunStatus) -> bool {
     let told = |status: &PruningRunStatus| {
-        let conditions = status.conditions.iter();
+        let lasting = |c: &&Condition| c.type_ != ConditionType::Progressing.as_str();
+        let conditions = status.conditions.iter().filter(lasting);
         conditions
-            .map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()))
+            .map(|c| (c.type_.clone(), c.status.clone()))
             .collect::<Vec<_>>()
     };
-    known.observed_generation != new.observed_generation
-        || known.stage != new.stage
-        || told(known) != told(new)
+    known.observed_generation != new.observed_generation || told(known) != told(new)
 }
 
 /// The same status within [`STATUS_BYTES`]: the oldest survivors go first, for the store holds

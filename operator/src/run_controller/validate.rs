@@ -8,7 +8,7 @@ mod pods;
 mod search;
 mod unsupported;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
@@ -17,6 +17,7 @@ use darwinlm_task::{DeviceRequest, EvaluationSpec, RunIdentity, Task, TaskKind, 
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::made_from::MadeFrom;
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -60,11 +61,22 @@ pub struct ValidatedRun {
     pub generations_per_job: u32,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
-    /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`, without
-    /// doubles: sources, store and export. Empty on one machine.
-    pub claims: BTreeSet<String>,
+    /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
+    /// store and export. Empty on one machine.
+    pub claims: BTreeMap<String, ClaimUse>,
+    /// The fields that may change until the first Job of their task, as they stand.
+    pub made_from: MadeFrom,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
+}
+
+/// What a run needs a claim for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimUse {
+    /// The field that names it; of several the first that is written to.
+    pub field: String,
+    /// Whether workers write to it; sources are only read.
+    pub is_written: bool,
 }
 
 /// How worker pods look. Every field is passed on as it stands; tasks without a device
@@ -133,6 +145,8 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             data,
             threads,
             search_digest,
+            pruning: pruning.clone(),
+            target,
         },
         Task::BuildDatabase {
             pruning: pruning.clone(),
@@ -180,6 +194,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         )?,
         suspend: spec.suspend,
         claims: addresses.into_claims(),
+        made_from: MadeFrom::spec(spec),
         pods: pods::template(&spec.worker)?,
     })
 }
@@ -211,6 +226,16 @@ fn at_least_one(field: &str, found: i32) -> Result<u32, Rejection> {
             format_args!("is {found}; at least 1 is accepted"),
         )),
     }
+}
+
+/// A count from 1 to `most`.
+fn up_to(most: u32, field: &str, found: i32) -> Result<u32, Rejection> {
+    let number = at_least_one(field, found)?;
+    if number > most {
+        let problem = format_args!("is {number}; at most {most} is accepted");
+        return Err(Rejection::invalid(field, problem));
+    }
+    Ok(number)
 }
 
 /// A number of tokens that is at least `least`.

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::randomness::Stream;
 
+/// Tokens of the shortest sequence: a piece of it can always spare one and still predict.
+pub const SHORTEST_SEQUENCE: u32 = 3;
+
 /// Tokens cut into sequences of one length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
     /// Sequences in the pool.
     pub sequences: u32,
-    /// Tokens of each sequence; at least 3, so that a piece can always spare one.
+    /// Tokens of each sequence; at least [`SHORTEST_SEQUENCE`].
     pub sequence_length: u32,
 }
 
@@ -73,7 +76,7 @@ impl Pool {
             sequences,
             sequence_length: length,
         } = *self;
-        if sequences == 0 || length < 3 {
+        if sequences == 0 || length < SHORTEST_SEQUENCE {
             return Err(PoolError::Empty {
                 pool,
                 sequences,

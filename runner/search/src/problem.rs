@@ -16,6 +16,11 @@ use crate::schedule::{Schedule, ScheduleError};
 use crate::shape::{Shape, ShapeError};
 use crate::start::{self, StartError};
 
+/// Most generations that a trial's name has room for.
+pub const MOST_GENERATIONS: u32 = 999_999;
+/// Most offspring of a generation: a trial's name has room for them and their parent.
+pub const MOST_OFFSPRING: u32 = 999;
+
 /// Everything that decides a search; two searches with equal problems and equal recorded outcomes
 /// are equal. It stands in entry 0 of the ledger.
 ///
@@ -38,9 +43,9 @@ pub struct Problem {
     pub start: Genome,
     /// Between which modules levels move.
     pub exchange: Exchange,
-    /// Generations, from 1 to 999,999.
+    /// Generations, from 1 to [`MOST_GENERATIONS`].
     pub generations: u32,
-    /// Offspring of a generation, from 1 to 999.
+    /// Offspring of a generation, from 1 to [`MOST_OFFSPRING`].
     pub offspring: u32,
     /// The selection steps.
     pub steps: Schedule,
@@ -161,8 +166,8 @@ impl Problem {
         self.check_costs()?;
         self.check_start()?;
         let ranges = [
-            ("generations", self.generations, 999_999),
-            ("offspring", self.offspring, 999),
+            ("generations", self.generations, MOST_GENERATIONS),
+            ("offspring", self.offspring, MOST_OFFSPRING),
             ("batchSequences", self.optimizer.batch_sequences, u32::MAX),
         ];
         for (field, found, most) in ranges {

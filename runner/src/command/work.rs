@@ -244,6 +244,8 @@ impl Context {
                 data,
                 threads,
                 search_digest,
+                pruning: _,
+                target: _,
             } => prepare::prepare(self, model, data, *threads, search_digest).await,
             Task::BuildDatabase { pruning, workers } => {
                 build_database::task(self, pruning, *workers).await

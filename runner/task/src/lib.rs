@@ -14,7 +14,8 @@ pub use plan::{Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
     PreparedReport, Progress, REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
-    REASON_STORE_IN_USE, REPORT_LIMIT_BYTES, SearchReport, SurvivorReport, TaskReport, TrialCounts,
+    REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, REPORT_LIMIT_BYTES, SearchReport,
+    SurvivorReport, TaskReport, TrialCounts,
 };
 pub use schema::schemas;
 pub use spec::{

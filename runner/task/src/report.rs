@@ -12,6 +12,9 @@ pub const REPORT_LIMIT_BYTES: usize = 4096;
 
 /// A report's reason when the run's prefix in the store belongs to another search.
 pub const REASON_STORE_IN_USE: &str = "StoreInUse";
+/// A report's reason when no genome of the model's ladders meets the target: `prepare` says it, for
+/// it is the first to know the model's shape.
+pub const REASON_TARGET_UNREACHABLE: &str = "TargetUnreachable";
 /// A report's reason when too few candidates of a selection step have a finite fitness.
 pub const REASON_NON_FINITE: &str = "NonFinite";
 /// A report's reason when two workers disagree on a ledger entry.

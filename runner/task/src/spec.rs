@@ -58,6 +58,10 @@ pub enum Task {
         threads: Option<u32>,
         /// Everything immutable in the spec: a store prefix belongs to one of these alone.
         search_digest: String,
+        /// How modules are to be pruned: with the model's shape this gives the ladders.
+        pruning: PruningSpec,
+        /// What the survivor must keep to: refused here if no genome of these ladders can.
+        target: TargetSpec,
     },
     /// Fill the level database.
     BuildDatabase {

@@ -93,11 +93,17 @@ words! {
         NotYetSupported,
         /// Accepted: the store's prefix belongs to another search.
         StoreInUse,
-        /// Accepted: a field was changed after its task had started.
+        /// Accepted: no model with the ladders of this one meets the target; the message says what
+        /// would.
+        TargetUnreachable,
+        /// Accepted, Progressing: a field was changed after the first Job of its task had been made;
+        /// Jobs go on with the old value, and put back it is accepted again.
         ChangedTooLate,
-        /// Accepted: a Secret, ConfigMap or claim that the spec names does not exist.
+        /// Accepted, Progressing: a claim that the spec names does not exist; nothing is started
+        /// until it does.
         ReferenceNotFound,
-        /// Accepted: a claim that several workers share is not ReadWriteMany.
+        /// Accepted, Progressing: a claim that several workers share is not ReadWriteMany; nothing
+        /// is started until it is, or the run asks for one worker.
         VolumeNotShared,
         /// A task has not started yet.
         NotStarted,

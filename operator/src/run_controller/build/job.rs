@@ -8,7 +8,7 @@ use k8s_openapi::{
 use kube::Resource;
 
 use super::{WorkerImage, failure_policy::failure_policy, pod_template::pod_template};
-use crate::run_controller::{decide::NewJob, validate::ValidatedRun};
+use crate::run_controller::{decide::NewJob, made_from, validate::ValidatedRun};
 
 /// Failures that count, before the Job is given up.
 const BACKOFF_LIMIT: i32 = 6;
@@ -26,6 +26,13 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
             name: Some(new.key.job_name(name)),
             namespace: Some(run.identity.namespace.clone()),
             labels: Some(new.key.labels(name)),
+            annotations: Some(
+                [(
+                    made_from::ANNOTATION.to_owned(),
+                    new.made_from.to_annotation(),
+                )]
+                .into(),
+            ),
             owner_references: Some(vec![owner(run)]),
             ..ObjectMeta::default()
         },
@@ -80,6 +87,7 @@ mod tests {
             key,
             workers: valid.workers(task),
             task: valid.task_spec(key).unwrap(),
+            made_from: valid.made_from.of_task(task),
         };
         let image = WorkerImage {
             image: "darwinlm/runner:0.1.0".to_owned(),

@@ -26,7 +26,7 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
         empty_dir("shared-memory", "/dev/shm", shared_memory),
     ];
     let writable = writable_claims(task);
-    for (position, claim) in run.claims.iter().enumerate() {
+    for (position, claim) in run.claims.keys().enumerate() {
         // A claim's name may be longer than a volume's.
         let name = format!("claim-{position}");
         let source = PersistentVolumeClaimVolumeSource {

@@ -7,6 +7,7 @@ use darwinlm_api::conditions::Reason;
 use darwinlm_task::TaskSpec;
 
 use crate::names::JobKey;
+use crate::run_controller::made_from::MadeFrom;
 
 /// What to do next. The same observation gives the same decision; once its actions are carried out
 /// and its status is written, the next one has no actions but [`Action::Delete`].
@@ -58,6 +59,8 @@ pub struct NewJob {
     pub workers: u32,
     /// What its workers are told, in `DARWINLM_TASK`.
     pub task: TaskSpec,
+    /// What it is made from: stays with it, and is seen on it.
+    pub made_from: MadeFrom,
 }
 
 /// How a run ended.

@@ -63,12 +63,9 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
         let url = format!("{}/{}", run.store, paths::database(&database.digest));
         status.artifacts.get_or_insert_default().level_database = Some(as_written(&url));
     }
+    // What a report does not speak of stays as it is known.
     if let Some(search) = &report.search {
-        let remembered = status.search.as_ref().map_or(0, |known| known.generation);
-        // A report that a slower worker gave earlier never turns the clock back.
-        if integer(search.generation) >= remembered {
-            status.search = Some(search_status(search));
-        }
+        fold_search(search_status(search), status);
     }
     if let Some(evaluation) = &report.evaluation {
         status.evaluation = Some(evaluation_status(evaluation));
@@ -80,6 +77,23 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
     if let Some(seconds) = &report.gpu_seconds {
         fold_seconds(seconds, status);
     }
+}
+
+fn fold_search(new: SearchStatus, status: &mut PruningRunStatus) {
+    status.search = Some(match status.search.take() {
+        // A report that a slower worker gave earlier never turns the clock back.
+        Some(known) if known.generation > new.generation => known,
+        // One that had no room for every survivor makes none of them forgotten.
+        Some(known) if known.generation == new.generation && known.digest == new.digest => {
+            let untold = known.survivors.into_iter().skip(new.survivors.len());
+            SearchStatus {
+                survivor: new.survivor.or(known.survivor),
+                survivors: new.survivors.into_iter().chain(untold).collect(),
+                ..new
+            }
+        }
+        Some(_) | None => new,
+    });
 }
 
 /// A claim as the spec names it, where a worker sees the folder it is mounted at.

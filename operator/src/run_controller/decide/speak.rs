@@ -8,6 +8,7 @@ use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Ended;
+use super::objection::Objection;
 use super::step::{Step, current_task};
 use crate::run_controller::observed::JobState;
 use crate::run_controller::validate::{Rejection, ValidatedRun};
@@ -42,6 +43,7 @@ pub(super) fn revise(status: &mut PruningRunStatus, spec_revision: Option<i64>) 
 pub(super) fn speak(
     run: &ValidatedRun,
     step: &Step<'_>,
+    objection: Option<&Objection>,
     status: &mut PruningRunStatus,
     now: Timestamp,
 ) -> Option<Ended> {
@@ -49,7 +51,7 @@ pub(super) fn speak(
     status.observed_generation = run.spec_revision;
     status.stage = Some(stage(run, step, current).to_string());
     status.progress = progress(run, step, current, status);
-    for finding in findings(run, step, current, status) {
+    for finding in findings(run, step, objection, current, status) {
         conditions::set(
             &mut status.conditions,
             bounded(finding),
@@ -59,7 +61,7 @@ pub(super) fn speak(
     }
     match step {
         Step::Finish | Step::Fail(..) => ended(status),
-        Step::Watch(_) | Step::Start(_) | Step::Rest(_) => None,
+        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) => None,
     }
 }
 
@@ -104,11 +106,13 @@ fn stage(run: &ValidatedRun, step: &Step<'_>, current: Option<TaskKind>) -> Stag
         Step::Rest(_) => Stage::Suspended,
         Step::Watch(_) | Step::Start(_) if run.suspend => Stage::Suspended,
         Step::Start(new) if new.key.task == TaskKind::Prepare => Stage::Pending,
+        Step::Hold(TaskKind::Prepare, _) => Stage::Pending,
         Step::Watch(job) if job.key.task == TaskKind::Prepare && job.state == JobState::Pending => {
             Stage::Pending
         }
         Step::Watch(job) => stage_of(current.unwrap_or(job.key.task)),
         Step::Start(new) => stage_of(new.key.task),
+        Step::Hold(task, _) => stage_of(*task),
     }
 }
 

@@ -4,6 +4,7 @@ use darwinlm_api::{PruningRunStatus, conditions};
 use darwinlm_task::{Task, TaskKind};
 
 use super::failure::{ATTEMPTS, Failure};
+use super::objection::Objection;
 use super::{NewJob, done_condition};
 use crate::names::JobKey;
 use crate::run_controller::observed::{Observed, ObservedJob};
@@ -18,10 +19,24 @@ pub(super) enum Step<'a> {
     Start(Box<NewJob>),
     /// Nothing to start while the run is suspended.
     Rest(TaskKind),
+    /// The next Job waits: something outside of the run has to change first.
+    Hold(TaskKind, Objection),
     /// Every task is done.
     Finish,
     /// A task failed for good.
     Fail(TaskKind, Failure),
+}
+
+impl Step<'_> {
+    /// The same step, unless something stands against making the next Job.
+    pub(super) fn unless(self, objection: Option<&Objection>) -> Self {
+        match (self, objection) {
+            (Self::Start(new), Some(objection)) if objection.holds_back => {
+                Self::Hold(new.key.task, objection.clone())
+            }
+            (step, _) => step,
+        }
+    }
 }
 
 /// Finds the next step; `status` already holds what the reports say.
@@ -74,6 +89,7 @@ pub(super) fn next<'a>(
             key,
             workers: run.workers(task),
             task: spec,
+            made_from: run.made_from.of_task(task),
         })),
         None => Step::Finish,
     }

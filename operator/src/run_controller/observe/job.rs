@@ -6,11 +6,15 @@ use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     jiff::{SignedDuration, Timestamp},
 };
+use kube::ResourceExt;
 
 use super::{pod, report};
 use crate::{
     names::JobKey,
-    run_controller::observed::{JobState, ObservedJob, Waiting, WorkerExit},
+    run_controller::{
+        made_from::MadeFrom,
+        observed::{JobState, ObservedJob, Waiting, WorkerExit},
+    },
 };
 
 /// Exits that are kept, newest first: a run that is evicted for weeks has thousands.
@@ -42,6 +46,7 @@ pub(super) fn observed(
         key,
         state,
         parallelism: parallelism(job),
+        made_from: MadeFrom::from_annotations(job.annotations()),
         deleting: job.metadata.deletion_timestamp.is_some(),
         report: reports
             .filter(|report| report::is_of(report, identity, key.task))

@@ -43,10 +43,29 @@ fn failure(code: u16, reason: &str, message: &str) -> Value {
 const JOBS: &str = "/apis/batch/v1/namespaces/research/jobs";
 const PREPARE: &str = "/apis/batch/v1/namespaces/research/jobs/smollm2-prepare-a1";
 const STATUS: &str = "/apis/darwinlm.io/v1alpha1/namespaces/research/pruningruns/smollm2/status";
+const CLAIMS: &str = "/api/v1/namespaces/research/persistentvolumeclaims/";
+const EXPORTS: &str = "/api/v1/namespaces/research/persistentvolumeclaims/exports";
+const MODELS: &str = "/api/v1/namespaces/research/persistentvolumeclaims/models";
+const STORE: &str = "/api/v1/namespaces/research/persistentvolumeclaims/store";
+const TEXT: &str = "/api/v1/namespaces/research/persistentvolumeclaims/text";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/research/events";
 
 fn run() -> Arc<PruningRun> {
     Arc::new(serde_saphyr::from_str(RUN).unwrap())
+}
+
+fn answer(code: u16, answer: &Value) -> Response<Body> {
+    let body = Body::from(serde_json::to_vec(answer).unwrap());
+    Response::builder().status(code).body(body).unwrap()
+}
+
+/// A claim that any number of pods may write to.
+fn shared() -> Value {
+    claim("ReadWriteMany")
+}
+
+fn claim(access_mode: &str) -> Value {
+    json!({"metadata": {"name": "c"}, "spec": {"accessModes": [access_mode]}})
 }
 
 /// The bodies of the requests, in their order.
@@ -60,6 +79,15 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
     let server = tokio::spawn(async move {
         while let Some(expected) = left.pop_front() {
             let (request, send) = handle.next_request().await.expect("a request");
+            if let Some(claim) = request.uri().path().strip_prefix(CLAIMS)
+                && !expected.path.starts_with(CLAIMS)
+            {
+                // Unless a test speaks of them, claims are there and can be shared.
+                assert!(["exports", "models", "store", "text"].contains(&claim));
+                send.send_response(answer(200, &shared()));
+                left.push_front(expected);
+                continue;
+            }
             assert_eq!(
                 (request.method(), request.uri().path()),
                 (&expected.method, expected.path)
@@ -67,13 +95,7 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
             let body = request.into_body().collect_bytes().await.unwrap();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             bodies.lock().unwrap().push(body);
-            let answer = Body::from(serde_json::to_vec(&expected.answer).unwrap());
-            send.send_response(
-                Response::builder()
-                    .status(expected.code)
-                    .body(answer)
-                    .unwrap(),
-            );
+            send.send_response(answer(expected.code, &expected.answer));
         }
         if let Some((request, _)) = handle.next_request().await {
             panic!(
@@ -303,6 +325,90 @@ async fn a_rejected_run_makes_nothing_and_says_why() {
     );
     assert_eq!(sent[2]["reason"], "RunRejected");
     assert_eq!(sent[2]["type"], "Warning");
+}
+
+#[tokio::test]
+async fn a_claim_that_several_workers_cannot_share_makes_no_job() {
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(Method::GET, EXPORTS, 200, shared()),
+        exchange(Method::GET, MODELS, 200, claim("ReadOnlyMany")),
+        exchange(Method::GET, STORE, 200, claim("ReadWriteOnce")),
+        exchange(Method::GET, TEXT, 200, shared()),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        // A claim of the same name that can be shared is found at the next look.
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    let again = Action::requeue(Duration::from_secs(10));
+    assert_eq!(reconcile(run(), context.clone()).await.unwrap(), again);
+    assert_eq!(reconcile(run(), context.clone()).await.unwrap(), again);
+    finish(context, server).await;
+    let sent = sent.lock().unwrap();
+    let accepted = condition(&sent[5], "Accepted");
+    assert_eq!(
+        (&accepted["status"], &accepted["reason"]),
+        (&json!("False"), &json!("VolumeNotShared"))
+    );
+    assert_eq!(
+        accepted["message"],
+        "spec.artifacts.store names the claim \"store\", which is ReadWriteOnce, and \
+         spec.pruning.workers is 2 and spec.search.workers is 4; several workers share a claim \
+         that is ReadWriteMany: replace it by such a claim, or ask for 1 worker"
+    );
+    assert_eq!(sent[6]["reason"], "RunRejected");
+    assert_eq!(condition(&sent[9], "Accepted")["status"], "True");
+}
+
+#[tokio::test]
+async fn a_claim_that_the_operator_may_not_see_holds_nobody_up() {
+    let refused = || failure(403, "Forbidden", "no claims");
+    let (context, sent, server) = context(vec![
+        exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
+        exchange(Method::GET, EXPORTS, 403, refused()),
+        exchange(Method::GET, MODELS, 403, refused()),
+        exchange(Method::GET, STORE, 403, refused()),
+        exchange(Method::GET, TEXT, 403, refused()),
+        exchange(
+            Method::POST,
+            JOBS,
+            201,
+            json!({"metadata": {"name": "smollm2-prepare-a1"}}),
+        ),
+        exchange(
+            Method::PATCH,
+            STATUS,
+            200,
+            serde_json::to_value(&*run()).unwrap(),
+        ),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+        exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
+    ]);
+    reconcile(run(), context.clone()).await.unwrap();
+    finish(context, server).await;
+    assert_eq!(
+        condition(&sent.lock().unwrap()[6], "Accepted")["status"],
+        "True"
+    );
 }
 
 #[tokio::test]

@@ -11,10 +11,21 @@ use super::*;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 fn progressing(message: &str, reason: Reason) -> PruningRunStatus {
-    let mut status = PruningRunStatus::default();
+    let status = PruningRunStatus::default();
+    let type_ = ConditionType::Progressing;
+    with(status, type_, ConditionStatus::True, reason, message)
+}
+
+fn with(
+    mut status: PruningRunStatus,
+    type_: ConditionType,
+    holds: ConditionStatus,
+    reason: Reason,
+    message: &str,
+) -> PruningRunStatus {
     let finding = Finding {
-        type_: ConditionType::Progressing,
-        status: ConditionStatus::True,
+        type_,
+        status: holds,
         reason,
         message: message.to_owned(),
     };
@@ -56,17 +67,47 @@ fn progress_is_written_at_most_once_in_the_interval() {
 }
 
 #[test]
-fn a_change_of_a_condition_or_of_the_revision_is_written_at_once() {
+fn a_condition_that_turns_and_a_new_revision_are_written_at_once() {
     let known = progressing("a", Reason::Searching);
     let last = Instant::now();
-    let other_reason = progressing("a", Reason::Evaluating);
-    assert_eq!(
-        due(&known, &other_reason, Some(last), last, INTERVAL),
-        Due::Now
-    );
+    let now = |new: &PruningRunStatus| due(&known, new, Some(last), last, INTERVAL);
+    for type_ in ConditionType::ALL {
+        let (holds, reason) = (ConditionStatus::False, Reason::Failed);
+        let turned = with(known.clone(), *type_, holds, reason, "why");
+        let expected = match type_ {
+            ConditionType::Progressing => Due::In(INTERVAL),
+            _ => Due::Now,
+        };
+        assert_eq!(now(&turned), expected, "{type_}");
+    }
     let mut revised = known.clone();
     revised.observed_generation = Some(2);
-    assert_eq!(due(&known, &revised, Some(last), last, INTERVAL), Due::Now);
+    assert_eq!(now(&revised), Due::Now);
+}
+
+#[test]
+fn workers_that_come_and_go_all_the_time_are_told_of_at_most_once_in_the_interval() {
+    let mut written = progressing("3 workers are at work", Reason::Searching);
+    let failing = with(
+        written.clone(),
+        ConditionType::Progressing,
+        ConditionStatus::False,
+        Reason::WorkerFailing,
+        "worker w ended with exit code 70 and is replaced",
+    );
+    let states = [failing, written.clone()];
+    let start = Instant::now();
+    let (mut last, mut writes) = (start, 0);
+    // Ten looks a second for a minute, each of which finds another state than the last.
+    for look in 0..600_u32 {
+        let now = start + Duration::from_millis(100) * look;
+        let new = &states[look as usize % 2];
+        if due(&written, new, Some(last), now, INTERVAL) == Due::Now {
+            (written, last) = (new.clone(), now);
+            writes += 1;
+        }
+    }
+    assert!((10..=12).contains(&writes), "{writes} writes in a minute");
 }
 
 #[test]

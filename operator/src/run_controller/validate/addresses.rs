@@ -1,11 +1,11 @@
 //! Addresses as a worker sees them: a claim is a mounted folder.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use darwinlm_api::sources::{AddressError, Source, StoreUrl};
 
-use super::{Placement, Rejection, VOLUMES};
+use super::{ClaimUse, Placement, Rejection, VOLUMES};
 
 /// What to write instead of an address that is not supported.
 const INSTEAD: &str = "use pvc://claim/path";
@@ -13,19 +13,19 @@ const INSTEAD: &str = "use pvc://claim/path";
 /// Translates addresses and remembers which claims they lie in.
 pub(super) struct Addresses<'a> {
     placement: &'a Placement,
-    claims: BTreeSet<String>,
+    claims: BTreeMap<String, ClaimUse>,
 }
 
 impl<'a> Addresses<'a> {
     pub(super) fn new(placement: &'a Placement) -> Self {
         Self {
             placement,
-            claims: BTreeSet::new(),
+            claims: BTreeMap::new(),
         }
     }
 
     /// The claims that pods mount.
-    pub(super) fn into_claims(self) -> BTreeSet<String> {
+    pub(super) fn into_claims(self) -> BTreeMap<String, ClaimUse> {
         self.claims
     }
 
@@ -55,7 +55,9 @@ impl<'a> Addresses<'a> {
         source: Result<Source, AddressError>,
     ) -> Result<String, Rejection> {
         match source.map_err(|error| Rejection::invalid(field, error))? {
-            Source::PersistentVolumeClaim { claim, path } => self.claimed(field, &claim, &path),
+            Source::PersistentVolumeClaim { claim, path } => {
+                self.claimed(field, &claim, &path, false)
+            }
             Source::File { path } => self.on_this_machine(field, text, &path),
             Source::HuggingFace { .. }
             | Source::HuggingFaceDataset { .. }
@@ -80,7 +82,9 @@ impl<'a> Addresses<'a> {
     /// A folder to write to.
     pub(super) fn folder(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
         match StoreUrl::parse(text).map_err(|error| Rejection::invalid(field, error))? {
-            StoreUrl::PersistentVolumeClaim { claim, path } => self.claimed(field, &claim, &path),
+            StoreUrl::PersistentVolumeClaim { claim, path } => {
+                self.claimed(field, &claim, &path, true)
+            }
             StoreUrl::File { path } => self.on_this_machine(field, text, &path),
             StoreUrl::S3 { .. }
             | StoreUrl::Gcs { .. }
@@ -89,10 +93,16 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    fn claimed(&mut self, field: &str, claim: &str, path: &str) -> Result<String, Rejection> {
+    fn claimed(
+        &mut self,
+        field: &str,
+        claim: &str,
+        path: &str,
+        is_written: bool,
+    ) -> Result<String, Rejection> {
         let folder = match self.placement {
             Placement::Pods => {
-                self.claims.insert(claim.to_owned());
+                self.note(claim, field, is_written);
                 PathBuf::from(VOLUMES).join(claim)
             }
             Placement::Local { volumes, .. } => volumes.get(claim).cloned().ok_or_else(|| {
@@ -113,6 +123,20 @@ impl<'a> Addresses<'a> {
                 folder.join(path)
             },
         )
+    }
+
+    fn note(&mut self, claim: &str, field: &str, is_written: bool) {
+        let new = ClaimUse {
+            field: field.to_owned(),
+            is_written,
+        };
+        match self.claims.get_mut(claim) {
+            Some(known) if is_written && !known.is_written => *known = new,
+            Some(_) => {}
+            None => {
+                self.claims.insert(claim.to_owned(), new);
+            }
+        }
     }
 
     fn on_this_machine(&self, field: &str, text: &str, path: &str) -> Result<String, Rejection> {

@@ -1,6 +1,7 @@
 //! The data of a run.
 
 use darwinlm_api::Data;
+use darwinlm_search::SHORTEST_SEQUENCE;
 use darwinlm_task::{DataSpec, SliceSpec, TextSource};
 
 use super::addresses::Addresses;
@@ -15,11 +16,14 @@ pub(super) fn data(data: &Data, addresses: &mut Addresses<'_>) -> Result<DataSpe
         validation,
     } = data;
     let sequence_length = match u32::try_from(calibration.sequence_length) {
-        Ok(length) if length >= 2 => length,
+        Ok(length) if length >= SHORTEST_SEQUENCE => length,
         _ => {
             return Err(Rejection::invalid(
                 "spec.data.calibration.sequenceLength",
-                format_args!("is {}; at least 2 is accepted", calibration.sequence_length),
+                format_args!(
+                    "is {}; at least {SHORTEST_SEQUENCE} is accepted",
+                    calibration.sequence_length
+                ),
             ));
         }
     };

@@ -1,27 +1,24 @@
 //! What decides the outcome of a run: pruning, target, search, and the digest of it all.
 
 use darwinlm_api::{Data, Export, Pruning, PruningRunSpec, Search, Target, TargetKind};
-use darwinlm_search::{Digest, Optimizer, Schedule, SelectionStep};
+use darwinlm_search::{
+    Digest, MOST_GENERATIONS, MOST_OFFSPRING, Optimizer, Schedule, SelectionStep,
+};
 use darwinlm_task::{
     ExportFormat, ExportSpec, PruningSpec, QueryHeadLayout, SearchSettings, Spacing, TargetSpec,
 };
 use serde::Serialize;
 
 use super::addresses::Addresses;
-use super::{Rejection, at_least_one, tokens};
+use super::{Rejection, at_least_one, tokens, up_to};
 
 /// Most levels above dense: a level is one base-36 character.
 const MOST_LEVELS: u32 = 35;
 
 /// Checks how modules are pruned.
 pub(super) fn pruning(pruning: &Pruning) -> Result<PruningSpec, Rejection> {
-    let levels = at_least_one("spec.pruning.levels", pruning.levels)?;
-    if levels > MOST_LEVELS {
-        let problem = format!("is {levels}; at most {MOST_LEVELS} is accepted");
-        return Err(Rejection::invalid("spec.pruning.levels", problem));
-    }
     Ok(PruningSpec {
-        levels,
+        levels: up_to(MOST_LEVELS, "spec.pruning.levels", pruning.levels)?,
         spacing: match pruning.spacing {
             darwinlm_api::Spacing::Parameters => Spacing::Parameters,
             darwinlm_api::Spacing::Latency => {
@@ -72,7 +69,7 @@ pub(super) fn target(target: &Target, pruning: &PruningSpec) -> Result<TargetSpe
 /// Checks how to search.
 pub(super) fn settings(search: &Search, data: &Data) -> Result<SearchSettings, Rejection> {
     let field = "spec.search";
-    let offspring = at_least_one("spec.search.offspring", search.offspring)?;
+    let offspring = up_to(MOST_OFFSPRING, "spec.search.offspring", search.offspring)?;
     let mut steps = Vec::new();
     for (position, step) in search.steps.iter().enumerate() {
         let field = format!("{field}.steps[{position}]");
@@ -97,7 +94,11 @@ pub(super) fn settings(search: &Search, data: &Data) -> Result<SearchSettings, R
         .map_err(|error| Rejection::invalid("spec.search:", error))?;
     Ok(SearchSettings {
         seed: tokens("spec.search.seed", search.seed, 0)?,
-        generations: at_least_one("spec.search.generations", search.generations)?,
+        generations: up_to(
+            MOST_GENERATIONS,
+            "spec.search.generations",
+            search.generations,
+        )?,
         offspring,
         exchange: match search.exchange {
             darwinlm_api::Exchange::WithinKind => darwinlm_search::Exchange::WithinKind,

@@ -4,6 +4,7 @@ use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::{self, ConditionStatus, ConditionType, Finding, Reason};
 use darwinlm_task::{Task, TaskKind};
 
+use super::super::objection::Objection;
 use super::super::step::Step;
 use super::super::{Failure, done_condition};
 use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit};
@@ -13,10 +14,11 @@ use crate::run_controller::validate::ValidatedRun;
 pub(super) fn findings(
     run: &ValidatedRun,
     step: &Step<'_>,
+    objection: Option<&Objection>,
     current: Option<TaskKind>,
     status: &PruningRunStatus,
 ) -> Vec<Finding> {
-    let mut findings = vec![accepted(step)];
+    let mut findings = vec![accepted(step, objection)];
     for task in run.chain.iter().map(Task::kind) {
         findings.push(of_task(task, step, current, status));
     }
@@ -49,28 +51,29 @@ fn say(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &
     }
 }
 
-/// A spec is accepted, unless its store turns out to belong to another search.
-fn accepted(step: &Step<'_>) -> Finding {
-    match step {
-        Step::Fail(
+/// A spec is accepted, unless its store turns out to belong to another search, its target to be out
+/// of the model's reach, or something stands against it as things are.
+fn accepted(step: &Step<'_>, objection: Option<&Objection>) -> Finding {
+    let type_ = ConditionType::Accepted;
+    match (step, objection) {
+        (
+            Step::Fail(
+                _,
+                Failure {
+                    reason: reason @ (Reason::StoreInUse | Reason::TargetUnreachable),
+                    message,
+                    ..
+                },
+            ),
             _,
-            Failure {
-                reason: Reason::StoreInUse,
-                message,
-                ..
-            },
-        ) => say(
-            ConditionType::Accepted,
+        ) => say(type_, ConditionStatus::False, *reason, message),
+        (_, Some(objection)) => say(
+            type_,
             ConditionStatus::False,
-            Reason::StoreInUse,
-            message,
+            objection.reason,
+            &objection.message,
         ),
-        _ => say(
-            ConditionType::Accepted,
-            ConditionStatus::True,
-            Reason::Valid,
-            "",
-        ),
+        (_, None) => say(type_, ConditionStatus::True, Reason::Valid, ""),
     }
 }
 
@@ -113,6 +116,7 @@ fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
             &format!("{task}: {}", failure.message),
         ),
         Step::Rest(_) => say(False, Reason::Suspended, "the run is suspended"),
+        Step::Hold(_, objection) => say(False, objection.reason, &objection.message),
         Step::Watch(job) if run.suspend && job.state == JobState::Suspended => {
             say(False, Reason::Suspended, "the run is suspended")
         }
@@ -187,7 +191,7 @@ fn succeeded(step: &Step<'_>) -> Finding {
             failure.reason,
             &format!("{task}: {}", failure.message),
         ),
-        Step::Watch(_) | Step::Start(_) | Step::Rest(_) => {
+        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) => {
             say(type_, Unknown, Reason::InProgress, "")
         }
     }
