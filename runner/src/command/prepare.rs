@@ -1,12 +1,14 @@
 //! `prepare`: fetches and checks the model and the data, tokenises, fixes the numerics plan.
 
 mod model;
+mod target;
 mod tokens;
 
-use darwinlm_search::{AttentionUnit, ModuleKind};
+use darwinlm_search::{ModuleKind, Shape};
 use darwinlm_store::{digest_bytes, guard_run};
 use darwinlm_task::{
     DataSpec, DeviceRequest, ExitCode, ModelReport, NumericsPlan, Plan, PreparedReport,
+    PruningSpec, TargetSpec,
 };
 use serde_json::json;
 
@@ -16,13 +18,28 @@ use crate::device;
 use crate::failure::Failure;
 use crate::model::ModelConfig;
 
+/// What a run asks for, as far as it can be checked here.
+pub(super) struct Asked<'a> {
+    pub(super) model: &'a str,
+    pub(super) data: &'a DataSpec,
+    pub(super) pruning: &'a PruningSpec,
+    pub(super) target: TargetSpec,
+    pub(super) threads: Option<u32>,
+}
+
+/// Does the task.
 pub(super) async fn prepare(
     context: &Context,
-    model: &str,
-    data: &DataSpec,
-    threads: Option<u32>,
+    asked: &Asked<'_>,
     search_digest: &str,
 ) -> Result<Ended, Failure> {
+    let Asked {
+        model,
+        data,
+        pruning,
+        target,
+        threads,
+    } = *asked;
     guard_run(&context.store, &context.paths, search_digest)
         .await
         .map_err(store_failure)?;
@@ -31,18 +48,13 @@ pub(super) async fn prepare(
 
     let model = Model::open(context, model).await?;
     check_length(data, &model.config)?;
+    let shape = model.config.shape(pruning.attention_unit);
+    let dense_parameters = dense_parameters(&shape);
+    target::check(&shape, pruning, target, dense_parameters)?;
     model.check_weights(device::kind(numerics.dtype))?;
     model.keep(context).await?;
     let tokens = tokens::make(context, data, &model).await?;
 
-    let shape = model.config.shape(AttentionUnit::QueryHead);
-    let blocks = u64::from(shape.blocks);
-    let dense_parameters = shape.fixed_parameters()
-        + blocks
-            * [ModuleKind::Attention, ModuleKind::Mlp]
-                .map(|kind| shape.parameters_at(kind, shape.units(kind)))
-                .iter()
-                .sum::<u64>();
     let [calibration, training, fitness, validation] = tokens.slices;
     let plan = Plan {
         version: darwinlm_task::VERSION,
@@ -67,6 +79,12 @@ pub(super) async fn prepare(
         });
     });
     Ok(Ended::Done)
+}
+
+fn dense_parameters(shape: &Shape) -> u64 {
+    let of_kind = |kind| shape.parameters_at(kind, shape.units(kind));
+    let of_block: u64 = ModuleKind::ALL.into_iter().map(of_kind).sum();
+    shape.fixed_parameters() + u64::from(shape.blocks) * of_block
 }
 
 /// The device class comes from what was asked for: `prepare` itself may run without the device.

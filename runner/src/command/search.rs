@@ -196,7 +196,7 @@ pub(super) fn problem(
 }
 
 /// What the user asked for, as the search counts it.
-fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Target, Failure> {
+pub(super) fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Target, Failure> {
     Ok(match target {
         TargetSpec::Level(level) => {
             let level = u8::try_from(level).or_fail(ExitCode::BadSpec, "spec.target.level")?;

@@ -242,11 +242,20 @@ impl Context {
             Task::Prepare {
                 model,
                 data,
+                pruning,
+                target,
                 threads,
                 search_digest,
-                pruning: _,
-                target: _,
-            } => prepare::prepare(self, model, data, *threads, search_digest).await,
+            } => {
+                let asked = prepare::Asked {
+                    model,
+                    data,
+                    pruning,
+                    target: *target,
+                    threads: *threads,
+                };
+                prepare::prepare(self, &asked, search_digest).await
+            }
             Task::BuildDatabase { pruning, workers } => {
                 build_database::task(self, pruning, *workers).await
             }
