@@ -129,23 +129,25 @@ pub struct PruningRunSpec {
     /// The evolutionary search.
     #[serde(default)]
     pub search: Search,
-    /// Trains the survivor. Absent: the survivor is not trained.
+    /// Trains the survivor. Absent: the survivor is not trained. May change until the first Job of
+    /// this task is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_training: Option<PostTraining>,
-    /// Measures dense, uniform and pruned model. Absent: no evaluation.
+    /// Measures dense, uniform and pruned model. Absent: no evaluation. May change until the first
+    /// Job of this task is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
-    /// Writes checkpoints. Absent: no export.
+    /// Writes checkpoints. Absent: no export. May change until the first Job of this task is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<Export>,
     /// The store that the run keeps everything in.
     #[x_kube(validation = immutable("artifacts"))]
     pub artifacts: Artifacts,
-    /// How worker pods look.
+    /// How worker pods look. May change until the first Job of the run is made.
     #[serde(default)]
     pub worker: Worker,
     /// Kueue's local queue for the run's Jobs; Kueue then decides when they start and with how
-    /// many workers. Absent or empty: no queue.
+    /// many workers. Absent or empty: no queue. May change until the first Job of the run is made.
     #[serde(
         default,
         deserialize_with = "absent_when_empty",

@@ -38,9 +38,9 @@ pub enum Due {
 
 /// Decides when to write. Pure.
 ///
-/// News is told at once: there is little of it, at most a condition a task and one look a spec
-/// revision. All else is progress, told at most once in each `interval`: it may change with every
-/// pod that comes or goes.
+/// News is told at once, for there is little of it: revisions of the spec, and conditions that turn
+/// once. All else is progress, told at most once in each `interval`: it may change with every pod
+/// that comes or goes.
 pub fn due(
     known: &PruningRunStatus,
     new: &PruningRunStatus,

@@ -5,7 +5,10 @@ use darwinlm_task::{Outcome, TaskKind};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::run_controller::observed::JobState;
+use crate::run_controller::{
+    made_from::{self, MadeFrom},
+    observed::JobState,
+};
 
 const KEY: JobKey = JobKey {
     task: TaskKind::Search,
@@ -107,6 +110,18 @@ fn a_job_of_another_owner_is_not_seen() {
         ..identity()
     };
     assert!(owned_jobs(vec![job(json!({}), json!({}))], &recreated).is_empty());
+}
+
+#[test]
+fn a_job_says_what_it_was_made_from() {
+    let run = include_str!("../../../tests/fixtures/cluster-run.yaml");
+    let run: PruningRun = serde_saphyr::from_str(run).unwrap();
+    let made = MadeFrom::spec(&run.spec).of_task(TaskKind::Search);
+    let mut job = job(json!({}), json!({}));
+    assert_eq!(seen(job.clone(), &[]).made_from, MadeFrom::default());
+    let annotations = [(made_from::ANNOTATION.to_owned(), made.to_annotation())];
+    job.metadata.annotations = Some(annotations.into());
+    assert_eq!(seen(job, &[]).made_from, made);
 }
 
 #[test]
