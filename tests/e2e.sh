@@ -36,5 +36,5 @@ helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeo
   --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
   --set pollSeconds=2
 
-cargo build --release -p darwinlm-tests --tests
-cargo test --release -p darwinlm-tests --test on_a_cluster -- --test-threads=1 --nocapture "$@"
+# Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
+cargo test --release --workspace --test on_a_cluster -- --test-threads=1 --nocapture "$@"

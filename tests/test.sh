@@ -11,4 +11,5 @@ cluster=tests/cluster/cluster.sh
 trap '"$cluster" down' EXIT
 "$cluster" control-plane up
 eval "$("$cluster" env)"
-cargo test --release -p darwinlm-tests --test on_an_api_server -- --test-threads=1
+# Of the whole workspace, as before: of one package alone, dependencies would be built anew.
+cargo test --release --workspace --test on_an_api_server -- --test-threads=1
