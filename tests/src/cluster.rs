@@ -60,6 +60,23 @@ pub fn try_kubectl(arguments: &[&str], input: Option<&str>) -> (bool, String) {
     )
 }
 
+/// Runs `kubectl` until it succeeds.
+///
+/// # Panics
+/// When it still fails after half a minute: with everything it said last.
+pub fn eventually(arguments: &[&str]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (succeeded, said) = try_kubectl(arguments, None);
+        if succeeded {
+            return;
+        }
+        let line = arguments.join(" ");
+        assert!(Instant::now() < deadline, "kubectl {line}: {said}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
 /// A namespace under the restricted Pod Security profile; removed when dropped.
 #[derive(Debug)]
 pub struct Namespace {

@@ -2,18 +2,16 @@
 
 use std::fs;
 
-use darwinlm_tests::cluster::{Namespace, kubectl, try_kubectl};
+use darwinlm_tests::cluster::{Namespace, eventually, try_kubectl};
 use darwinlm_tests::programs::repository;
 
+/// A server that has just come up may still refuse, and a definition that has just been made has no
+/// conditions to wait for.
 fn install_definition() {
     let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
-    kubectl(&[
-        "apply",
-        "--server-side",
-        "-f",
-        definition.to_str().expect("the path is text"),
-    ]);
-    kubectl(&[
+    let definition = definition.to_str().expect("the path is text");
+    eventually(&["apply", "--server-side", "-f", definition]);
+    eventually(&[
         "wait",
         "--for=condition=Established",
         "--timeout=30s",
