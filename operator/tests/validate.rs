@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, validate};
-use darwinlm_task::{DeviceRequest, Task, TaskKind};
+use darwinlm_task::{DeviceRequest, ExportFormat, Task, TaskKind};
 
 use given::{RUN, parsed, run};
 
@@ -176,6 +176,16 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn formats_are_exported_in_the_order_they_are_named_in() {
+    let chain = edited("out}", "out, formats: [MaskedDense, Transformers]}").unwrap();
+    let Some(Task::Export { export, .. }) = chain.last() else {
+        panic!("no export")
+    };
+    let formats = [ExportFormat::MaskedDense, ExportFormat::Transformers];
+    assert_eq!(export.formats, formats);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Writing a candidate as a checkpoint that other engines load.
 
+mod folder;
 mod layout;
+mod masked;
 mod transformers;
 
+pub use masked::{export_masked_dense, mask};
 pub use transformers::{ExportSettings, export_transformers};
 
 use std::path::PathBuf;

@@ -1,5 +1,9 @@
 //! Assembles a candidate: a physically smaller model from a genome, the database and the dense model.
 
+mod rows;
+
+pub(crate) use rows::AttentionRows;
+
 use darwinlm_search::{AttentionUnit, Genome, GenomeError, Level, Module, ModuleKind, Shape};
 use tch::Tensor;
 
@@ -110,25 +114,17 @@ fn cut_attention(
     level: &StoredLevel,
     shape: &Shape,
 ) -> Result<Attention, StitchError> {
-    let groups = shape.query_heads / shape.key_value_heads;
-    let width = columns_per_unit(shape, ModuleKind::Attention);
-    let kept_queries = unit_columns(&level.kept, width);
-    let keys_are_whole = shape.attention_unit == AttentionUnit::QueryHead && groups > 1;
-    let (kept_keys, key_value_map) = if keys_are_whole {
-        let read = level
-            .kept
-            .iter()
-            .map(|&head| i64::from(head / groups))
-            .collect();
-        let map = KeyValueMap::of(read, i64::from(shape.key_value_heads));
-        (None, map)
-    } else {
-        // a unit is a key-value head with all its query heads: what stays is grouped as before
-        let kept = unit_columns(&level.kept, shape.head_dim);
-        (Some(kept), KeyValueMap::Grouped)
+    let kept = AttentionRows::of(shape, &level.kept);
+    let key_value_map = match &kept.keys {
+        Some(_) => KeyValueMap::Grouped,
+        None => {
+            let groups = shape.query_heads / shape.key_value_heads;
+            let read = level.kept.iter().map(|&head| i64::from(head / groups));
+            KeyValueMap::of(read.collect(), i64::from(shape.key_value_heads))
+        }
     };
-    let of_queries = |weight: &Tensor| rows(weight, &kept_queries);
-    let of_keys = |weight: &Tensor| match &kept_keys {
+    let of_queries = |weight: &Tensor| rows(weight, &kept.queries);
+    let of_keys = |weight: &Tensor| match &kept.keys {
         Some(kept) => rows(weight, kept),
         None => Ok(weight.shallow_clone()),
     };

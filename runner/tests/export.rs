@@ -9,10 +9,12 @@ mod tiny;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use darwinlm_runner::export::{ExportSettings, export_transformers};
+use darwinlm_runner::database::Database;
+use darwinlm_runner::export::{ExportSettings, export_masked_dense, export_transformers, mask};
+use darwinlm_runner::model::{DenseModel, Model};
 use darwinlm_runner::stitch::stitch;
 use darwinlm_runner::weights::write_tensors;
-use darwinlm_search::{AttentionUnit, Genome, Level, ModuleKind};
+use darwinlm_search::{AttentionUnit, Genome, Level, Module, ModuleKind};
 use darwinlm_task::QueryHeadLayout;
 use serde_json::Value;
 use tch::{Device, Kind};
@@ -44,31 +46,60 @@ fn uneven(deepest: darwinlm_search::PerKind<Level>) -> Genome {
 enum Case {
     Dense,
     Uneven(AttentionUnit, QueryHeadLayout),
+    Masked(AttentionUnit),
 }
 
 /// What a family is looked at with.
-const CASES: [Case; 4] = [
+const CASES: [Case; 6] = [
     Case::Dense,
     Case::Uneven(AttentionUnit::QueryHead, QueryHeadLayout::Gather),
     Case::Uneven(AttentionUnit::QueryHead, QueryHeadLayout::Expand),
     Case::Uneven(AttentionUnit::KeyValueGroup, QueryHeadLayout::Gather),
+    Case::Masked(AttentionUnit::QueryHead),
+    Case::Masked(AttentionUnit::KeyValueGroup),
 ];
 
-/// Exports a tiny model, with what the runner computes of it beside it.
+/// A tiny model cut unevenly, with what it was cut with.
+fn cut(dense: &DenseModel, unit: AttentionUnit) -> (Model, Database, Genome) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = tiny::database(dense, unit, folder.path());
+    let genome = uneven(database.manifest().ladders.deepest());
+    let model = stitch(dense, &database, &genome).unwrap();
+    // every file is open from here on, and so stays readable when its folder goes
+    for module in Module::all(dense.config.blocks as u32) {
+        database.kept(module, level(1)).unwrap();
+    }
+    (model, database, genome)
+}
+
+/// Exports a tiny model, with what the runner computes of it beside it: of a masked one, what the
+/// shrunk one computes.
 fn export(name: &str, case: Case) -> tempfile::TempDir {
     let dense = tiny::dense(name);
-    let [database_folder, folder] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (model, layout) = match case {
-        Case::Dense => (None, QueryHeadLayout::Gather),
+    let folder = tempfile::tempdir().unwrap();
+    let (config, source, target) = (&dense.config, tiny::folder(name), folder.path());
+    let transformers = |model: &Model, layout| {
+        let settings = ExportSettings { layout };
+        export_transformers(model, config, &source, target, &settings).unwrap();
+    };
+    let shrunk = match case {
+        Case::Dense => {
+            transformers(&dense.model, QueryHeadLayout::Gather);
+            None
+        }
         Case::Uneven(unit, layout) => {
-            let database = tiny::database(&dense, unit, database_folder.path());
-            let genome = uneven(database.manifest().ladders.deepest());
-            (Some(stitch(&dense, &database, &genome).unwrap()), layout)
+            let (model, ..) = cut(&dense, unit);
+            transformers(&model, layout);
+            Some(model)
+        }
+        Case::Masked(unit) => {
+            let (model, database, genome) = cut(&dense, unit);
+            let masked = mask(&model, &dense, &database, &genome).unwrap();
+            export_masked_dense(&masked, config, &source, target).unwrap();
+            Some(model)
         }
     };
-    let model = model.as_ref().unwrap_or(&dense.model);
-    let (source, settings) = (tiny::folder(name), ExportSettings { layout });
-    export_transformers(model, &dense.config, &source, folder.path(), &settings).unwrap();
+    let model = shrunk.as_ref().unwrap_or(&dense.model);
     let ids_BT = tiny::sequences(2, 20, 50).batch(&[0, 1], 20, Device::Cpu);
     let logits_BTV = model.logits(&model.hidden_states(&ids_BT));
     let expected = [
@@ -126,6 +157,8 @@ fn assert_load(exports: &[(&str, Case)]) {
         for way in ["dynamic_cache", "static_cache"] {
             assert_eq!(report[way], true, "{name} {case:?}: {report}");
         }
+        let stock = matches!(case, Case::Masked(_));
+        assert_eq!(report["stock_classes"], stock, "{name} {case:?}: {report}");
     }
 }
 
@@ -160,6 +193,54 @@ fn scaled_positions_and_all_families_load_and_agree_in_one_process() {
         "tiny-mistral",
     ];
     assert_load(&names.map(|name| (name, CASES[1])));
+}
+
+#[test]
+fn a_masked_model_computes_what_the_shrunk_one_does() {
+    let ids_BT = tiny::sequences(2, 20, 50).batch(&[0, 1], 20, Device::Cpu);
+    for name in tiny::MODELS {
+        let dense = tiny::dense(name);
+        for unit in tiny::UNITS {
+            let (shrunk, database, genome) = cut(&dense, unit);
+            let masked = mask(&shrunk, &dense, &database, &genome).unwrap();
+            let logits = |model: &Model| model.logits(&model.hidden_states(&ids_BT));
+            let difference = tiny::relative(&logits(&masked), &logits(&shrunk));
+            // float32 sums over more terms, the added ones zero
+            assert!(difference < 1e-5, "{name} {unit:?}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_masked_model_has_the_dense_shapes_and_zeros_where_units_were_removed() {
+    let dense = tiny::dense("tiny-qwen2");
+    let (shrunk, database, genome) = cut(&dense, AttentionUnit::KeyValueGroup);
+    let masked = mask(&shrunk, &dense, &database, &genome).unwrap();
+    let shapes = |model: &Model| {
+        let weights = model.weights().into_iter();
+        weights
+            .map(|(name, weight)| (name, weight.size()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shapes(&masked), shapes(&dense.model));
+    for (name, weight) in masked.weights() {
+        let (owner, at) = match name.split('.').collect::<Vec<_>>()[..] {
+            [_, _, block, "self_attn", matrix, _] => ((block, ModuleKind::Attention), matrix),
+            [_, _, block, "mlp", matrix, _] => ((block, ModuleKind::Mlp), matrix),
+            _ => continue,
+        };
+        let (block, kind) = (owner.0.parse().unwrap(), owner.1);
+        let module = Module { block, kind };
+        let kept = database.kept(module, genome.level(module)).unwrap();
+        let units = dense.config.shape(AttentionUnit::KeyValueGroup).units(kind);
+        let along = i64::from(matches!(at, "o_proj" | "down_proj"));
+        for unit in 0..units {
+            let width = weight.size()[along as usize] / i64::from(units);
+            let part = weight.narrow(along, i64::from(unit) * width, width);
+            let largest = part.abs().max().double_value(&[]);
+            assert_eq!(largest > 0.0, kept.contains(&unit), "{name}, unit {unit}");
+        }
+    }
 }
 
 #[test]

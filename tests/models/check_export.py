@@ -20,8 +20,13 @@ NEW_TOKENS = 8
 
 def load(where, attention):
     return AutoModelForCausalLM.from_pretrained(
-        where, trust_remote_code=True, dtype=torch.float32, attn_implementation=attention
+        where, trust_remote_code=brings_code(where), dtype=torch.float32, attn_implementation=attention
     ).eval()
+
+
+def brings_code(where):
+    """Whether there is code to trust; without it transformers builds its own classes or none."""
+    return any(pathlib.Path(where).glob("*.py"))
 
 
 def token_by_token(model, ids):
@@ -60,11 +65,12 @@ def check(folder):
     def difference(found):
         return ((found - logits).abs().max() / logits.abs().max()).item()
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=brings_code(folder))
     model = load(folder, "sdpa")
     greedy = recomputed(model, row)
     report = {
         "layers": config.num_hidden_layers,
+        "stock_classes": type(model).__module__.startswith("transformers.models."),
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "sdpa": difference(model(ids).logits),
         "eager": difference(load(folder, "eager")(ids).logits),

@@ -16,8 +16,9 @@ pub struct Export {
     #[x_kube(validation = sources::store_rule())]
     #[schemars(length(min = 1, max = 1024))]
     pub destination: String,
-    /// The formats: `Transformers` (shrunk safetensors), `Gguf`, `MaskedDense` (dense shapes, what
-    /// is pruned set to zero: any engine loads it, nothing is saved).
+    /// The formats: `Transformers` (shrunk safetensors, loaded with a modelling file of its own),
+    /// `MaskedDense` (dense shapes, what is pruned set to zero: any engine loads it, nothing is
+    /// saved), `Gguf` (not yet supported).
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[serde(default = "formats")]
     #[schemars(length(min = 1, max = 3))]

@@ -1,24 +1,23 @@
-//! `export`: writes the survivor's checkpoint, whole or not at all.
+//! `export`: writes the survivor's checkpoint in every format asked for.
 
-use std::path::{Path, PathBuf};
+mod place;
+
+use std::path::PathBuf;
 
 use darwinlm_task::{
-    ExitCode, ExportFormat, ExportReport, ExportSpec, PruningSpec, RunIdentity, SearchSettings,
-    TargetSpec,
+    ExitCode, ExportFormat, ExportReport, ExportSpec, PruningSpec, SearchSettings, TargetSpec,
 };
 use tokio::task::block_in_place;
 
+use self::place::{Place, RECORD};
 use super::compute::Prepared;
 use super::search::{found, problem};
 use super::work::{Context, Ended};
-use crate::export::{ExportSettings, export_transformers};
+use crate::export::{ExportSettings, export_masked_dense, export_transformers, mask};
 use crate::failure::{Failure, OrFail};
 use crate::stitch::stitch;
 
-/// What tells an export of ours from any other folder.
-const MODELLING_FILE: &str = "modeling_darwinlm.py";
-
-/// Writes every format asked for.
+/// Writes each format into a folder of its own below the destination.
 pub(super) async fn task(
     context: &Context,
     pruning: &PruningSpec,
@@ -35,23 +34,29 @@ pub(super) async fn task(
     let model_folder = prepared.model_folder(context).await?;
     let model = stitch(&dense, &database, &survivor.genome)
         .or_fail(ExitCode::BadData, "failed to assemble the survivor")?;
+    let settings = ExportSettings {
+        layout: export.query_head_layout,
+    };
     let mut exports = Vec::new();
-    for format in &export.formats {
-        let ExportFormat::Transformers = format;
-        let target = destination.join("transformers");
-        let partial = partial_of(&target, &context.spec.run);
+    for &format in &export.formats {
+        let place = Place::open(destination.join(format.folder()), &context.spec.run)?;
+        let partial = place.partial();
         let doing = || format!("failed to write {}", partial.display());
-        let _ = std::fs::remove_dir_all(&partial);
-        std::fs::create_dir_all(&partial).or_fail(ExitCode::PermissionDenied, doing())?;
-        block_in_place(|| {
-            let settings = ExportSettings {
-                layout: export.query_head_layout,
-            };
-            export_transformers(&model, &dense.config, &model_folder, &partial, &settings)
-        })
-        .or_fail(ExitCode::Bug, doing())?;
-        replace(&partial, &target)?;
-        exports.push(format!("{}/transformers", export.destination));
+        block_in_place(|| match format {
+            ExportFormat::Transformers => {
+                export_transformers(&model, &dense.config, &model_folder, partial, &settings)
+                    .or_fail(ExitCode::Bug, doing())
+            }
+            ExportFormat::MaskedDense => {
+                let masked = mask(&model, &dense, &database, &survivor.genome)
+                    .or_fail(ExitCode::BadData, "failed to assemble the survivor")?;
+                export_masked_dense(&masked, &dense.config, &model_folder, partial)
+                    .or_fail(ExitCode::Bug, doing())
+            }
+        })?;
+        std::fs::write(partial.join(RECORD), "{}\n").or_fail(ExitCode::Bug, doing())?;
+        place.finish()?;
+        exports.push(format!("{}/{}", export.destination, format.folder()));
     }
     context
         .reporter
@@ -69,38 +74,4 @@ fn folder(url: &str) -> Result<PathBuf, Failure> {
             format!("spec.export.destination is {url:?}; accepted: file:///path"),
         )
     })
-}
-
-/// Beside the target, so that a rename moves nothing; one name a run, so that what a killed worker
-/// left is swept by the next.
-fn partial_of(target: &Path, run: &RunIdentity) -> PathBuf {
-    target.with_file_name(format!(".transformers.{}.{}.part", run.namespace, run.name))
-}
-
-/// Puts the finished folder in place of an earlier export, and of nothing else.
-fn replace(partial: &Path, target: &Path) -> Result<(), Failure> {
-    let doing = || format!("failed to put the export at {}", target.display());
-    let old = partial.with_extension("old");
-    let _ = std::fs::remove_dir_all(&old);
-    let replaces = target.exists();
-    if replaces {
-        if !target.join(MODELLING_FILE).exists() {
-            return Err(Failure::new(
-                ExitCode::PermissionDenied,
-                format!(
-                    "spec.export.destination: {} exists and is no export of ours; move it away",
-                    target.display()
-                ),
-            ));
-        }
-        std::fs::rename(target, &old).or_fail(ExitCode::PermissionDenied, doing())?;
-    }
-    if let Err(error) = std::fs::rename(partial, target) {
-        if replaces {
-            let _ = std::fs::rename(&old, target);
-        }
-        return Err(error).or_fail(ExitCode::PermissionDenied, doing());
-    }
-    let _ = std::fs::remove_dir_all(&old);
-    Ok(())
 }

@@ -54,18 +54,43 @@ impl Database {
         &self.manifest
     }
 
+    /// The units that a module keeps at a level, ascending.
+    pub fn kept(&self, module: Module, level: Level) -> Result<Vec<u32>, DatabaseError> {
+        let ladder = self.manifest.ladder(module);
+        match ladder.units_kept(level) {
+            None => Err(DatabaseError::NoLevel {
+                module,
+                level,
+                last: ladder.deepest().index(),
+            }),
+            Some(0) => Ok(Vec::new()),
+            Some(units) if units == ladder.units() => Ok((0..units).collect()),
+            Some(units) => Ok(kept_units(
+                &self.order(module, ladder.units())?,
+                units as usize,
+            )),
+        }
+    }
+
     /// Reads a level between dense and removed.
     pub fn level(&self, module: Module, level: Level) -> Result<StoredLevel, DatabaseError> {
-        let ladder = self.manifest.ladder(module);
-        let units_kept = ladder.units_kept(level).filter(|&units| units > 0);
-        let Some(units_kept) = units_kept.filter(|_| level > Level::DENSE) else {
-            let last = ladder.deepest().index() - 1;
+        let deepest = self.manifest.ladder(module).deepest();
+        if level == Level::DENSE || level >= deepest {
+            let last = deepest.index() - 1;
             return Err(DatabaseError::NoLevel {
                 module,
                 level,
                 last,
             });
-        };
+        }
+        Ok(StoredLevel {
+            kept: self.kept(module, level)?,
+            weight_RS: self.file(module)?.float(&level_name(level.index()))?,
+        })
+    }
+
+    /// The units in the order they are removed in.
+    fn order(&self, module: Module, units: u32) -> Result<Vec<u32>, DatabaseError> {
         let file = self.file(module)?;
         let order_U = file.integers(ORDER)?;
         let mut order = vec![0i64; order_U.numel()];
@@ -74,17 +99,13 @@ impl Database {
             .into_iter()
             .filter_map(|unit| u32::try_from(unit).ok())
             .collect();
-        if order.len() != ladder.units() as usize {
+        if order.len() != units as usize {
             return Err(DatabaseError::Manifest {
                 path: file.path().to_owned(),
-                reason: format!("{ORDER} has {} units, not {}", order.len(), ladder.units()),
+                reason: format!("{ORDER} has {} units, not {units}", order.len()),
             });
         }
-        let kept = kept_units(&order, units_kept as usize);
-        Ok(StoredLevel {
-            kept,
-            weight_RS: file.float(&level_name(level.index()))?,
-        })
+        Ok(order)
     }
 
     fn file(&self, module: Module) -> Result<Arc<MappedTensors>, DatabaseError> {

@@ -9,12 +9,11 @@ use std::path::Path;
 
 use darwinlm_task::QueryHeadLayout;
 use serde_json::{Map, Value, json};
-use tch::{Kind, Tensor};
 
 use super::ExportError;
+use super::folder::{copy_from_source, write, write_config, write_weights};
 use super::layout::write_block;
 use crate::model::{Family, Model, ModelConfig};
-use crate::weights::write_tensors;
 
 /// Written for Llama. The classes of the other families have the same names but for the first
 /// word, and what a family has that others lack is in the classes that are derived from.
@@ -25,22 +24,6 @@ fn modeling(family: Family) -> String {
         .replace(Family::Llama.class(), family.class())
         .replace(Family::Llama.model_type(), family.model_type())
 }
-
-/// What belongs to the model and is not changed by pruning, where the source has it.
-const COPIED: [&str; 12] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-    "LICENSE",
-    "LICENSE.txt",
-    "NOTICE",
-];
 
 /// What a user may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,41 +64,23 @@ pub fn export_transformers(
         // padded, so that the keys sort as numbers
         sizes.insert(format!("{index:0digits$}"), Value::Object(written.sizes));
         let named = written.block.weights();
-        let named = named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t.detach()));
+        let named =
+            named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t.shallow_clone()));
         tensors.extend(named);
     }
-    let detached: Vec<(String, Tensor)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| (name, tensor.detach()))
-        .collect();
-    write_tensors(&target.join("model.safetensors"), &detached, Some("pt"))?;
-    let exported = exported_config(config, sizes, model.embeddings_VD.kind());
-    let mut text = serde_json::to_vec_pretty(&exported).expect("a JSON value can be written");
-    text.push(b'\n');
-    write(&target.join("config.json"), &text)?;
+    write_weights(target, tensors)?;
+    let fields = exported_config(config, sizes);
+    write_config(target, fields, model.embeddings_VD.kind())?;
     let code = modeling(config.family);
     write(&target.join("modeling_darwinlm.py"), code.as_bytes())?;
-    for name in COPIED {
-        let from = source.join(name);
-        if from.exists() {
-            let bytes =
-                std::fs::read(&from).map_err(|source| ExportError::Io { path: from, source })?;
-            write(&target.join(name), &bytes)?;
-        }
-    }
-    Ok(())
+    copy_from_source(source, target)
 }
 
 /// The dense `config.json` with what pruning changed. Global sizes stay the dense model's; a
 /// layer's own stand in `per_layer_config`.
-fn exported_config(config: &ModelConfig, sizes: Map<String, Value>, kind: Kind) -> Value {
+fn exported_config(config: &ModelConfig, sizes: Map<String, Value>) -> Map<String, Value> {
     let mut fields = config.raw.clone();
     let class = |name: &str| format!("modeling_darwinlm.{name}");
-    let dtype = match kind {
-        Kind::BFloat16 => "bfloat16",
-        Kind::Half => "float16",
-        _ => "float32",
-    };
     for (name, value) in [
         ("model_type", json!("darwinlm")),
         ("architectures", json!(["DarwinLMForCausalLM"])),
@@ -130,20 +95,11 @@ fn exported_config(config: &ModelConfig, sizes: Map<String, Value>, kind: Kind) 
         // in; Qwen2 has no such field, but its classes heed it
         ("head_dim", json!(config.head_dim)),
         ("num_key_value_heads", json!(config.key_value_heads)),
-        ("dtype", json!(dtype)),
         ("per_layer_config", Value::Object(sizes)),
     ] {
         fields.insert(name.to_owned(), value);
     }
-    fields.remove("torch_dtype");
-    Value::Object(fields)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    std::fs::write(path, bytes).map_err(|source| ExportError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    fields
 }
 
 #[cfg(test)]

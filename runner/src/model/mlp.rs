@@ -43,7 +43,7 @@ impl Mlp {
         ]
     }
 
-    pub(super) fn map_weights(&self, change: &mut dyn FnMut(&str, &Tensor) -> Tensor) -> Self {
+    pub(crate) fn map_weights(&self, change: &mut dyn FnMut(&str, &Tensor) -> Tensor) -> Self {
         Self {
             gate_CD: change("mlp.gate_proj.weight", &self.gate_CD),
             up_CD: change("mlp.up_proj.weight", &self.up_CD),

@@ -324,6 +324,18 @@ pub struct ExportSpec {
 pub enum ExportFormat {
     /// Shrunk safetensors with a modelling file of ours.
     Transformers,
+    /// Safetensors in the dense shapes, with zeros where units were removed: stock classes load it.
+    MaskedDense,
+}
+
+impl ExportFormat {
+    /// The folder below the destination that holds this format.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Transformers => "transformers",
+            Self::MaskedDense => "masked-dense",
+        }
+    }
 }
 
 /// How pruned query heads find their keys and values under grouped-query attention.

@@ -158,18 +158,17 @@ pub(super) fn export(
         .iter()
         .map(|format| match format {
             darwinlm_api::ExportFormat::Transformers => Ok(ExportFormat::Transformers),
-            darwinlm_api::ExportFormat::Gguf | darwinlm_api::ExportFormat::MaskedDense => {
-                Err(Rejection::not_yet_supported(
-                    &format!("spec.export.formats: {format:?}"),
-                    "use Transformers",
-                ))
-            }
+            darwinlm_api::ExportFormat::MaskedDense => Ok(ExportFormat::MaskedDense),
+            darwinlm_api::ExportFormat::Gguf => Err(Rejection::not_yet_supported(
+                "spec.export.formats: Gguf",
+                "use Transformers or MaskedDense",
+            )),
         })
         .collect::<Result<Vec<_>, _>>()?;
     if formats.is_empty() {
         return Err(Rejection::invalid(
             "spec.export.formats",
-            "is empty; name Transformers",
+            "is empty; name Transformers or MaskedDense",
         ));
     }
     Ok(ExportSpec {
