@@ -1,6 +1,8 @@
 //! What a person sees of a run on this machine: a bar on a terminal, lines anywhere else.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use darwinlm_api::conditions::{ConditionType, get};
@@ -19,7 +21,12 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub enum Screen {
     /// A terminal: one line that changes.
-    Bar(ProgressBar),
+    Bar {
+        /// The line.
+        bar: ProgressBar,
+        /// Where the stage stood when it was first shown: a run that goes on begins in the middle.
+        first: Arc<AtomicU64>,
+    },
     /// A file or pipe: a line whenever something happened.
     Lines {
         /// What the last line was about.
@@ -43,15 +50,24 @@ impl Screen {
             "{spinner} {prefix:<17} {bar:24} {pos}/{len} {msg} [{elapsed}{left}]",
         );
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.with_key("left", left));
+        let first = Arc::new(AtomicU64::new(0));
+        let since = Arc::clone(&first);
+        let show_left = move |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+            let total = state.len().unwrap_or_default();
+            let first = since.load(Ordering::Relaxed);
+            if let Some(rest) = left(state.elapsed(), first, state.pos(), total) {
+                let _ = write!(line, ", {:#} left", HumanDuration(rest));
+            }
+        };
+        bar.set_style(style.with_key("left", show_left));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self::Bar(bar)
+        Self::Bar { bar, first }
     }
 
     /// Says something that stays.
     pub fn say(&self, line: &str) {
         match self {
-            Self::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Self::Bar { bar, .. } => bar.suspend(|| eprintln!("{line}")),
             Self::Lines { .. } => eprintln!("{line}"),
         }
     }
@@ -67,7 +83,7 @@ impl Screen {
             .as_ref()
             .map_or(0, |search| search.generation.unsigned_abs());
         match self {
-            Self::Bar(bar) => {
+            Self::Bar { bar, first } => {
                 let (done, total) = match (&within, searching) {
                     (_, true) => (u64::from(generation), u64::from(run.generations)),
                     (Some(progress), false) => (progress.done, progress.total),
@@ -76,6 +92,7 @@ impl Screen {
                 if bar.prefix() != stage {
                     bar.reset();
                     bar.set_prefix(stage);
+                    first.store(done, Ordering::Relaxed);
                 }
                 bar.set_length(total);
                 bar.set_position(done);
@@ -115,7 +132,7 @@ impl Screen {
     /// Leaves the screen to whatever is printed next.
     pub fn finish(&self) {
         match self {
-            Self::Bar(bar) => bar.finish_and_clear(),
+            Self::Bar { bar, .. } => bar.finish_and_clear(),
             Self::Lines { .. } => {}
         }
     }
@@ -127,14 +144,11 @@ impl Default for Screen {
     }
 }
 
-/// How long the stage still takes if it goes on as on average so far. Steps take minutes: an
-/// estimate from the last seconds would say hours between two of them.
-fn left(state: &ProgressState, line: &mut dyn std::fmt::Write) {
-    let (done, total) = (state.pos(), state.len().unwrap_or_default());
-    if done > 0 && done < total {
-        let rest = state.elapsed().mul_f64((total - done) as f64 / done as f64);
-        let _ = write!(line, ", {:#} left", HumanDuration(rest));
-    }
+/// How long a stage still takes if it goes on as on average since it was first shown. Steps take
+/// minutes: an estimate from the last seconds would say hours between two of them.
+fn left(elapsed: Duration, first: u64, done: u64, total: u64) -> Option<Duration> {
+    let (made, rest) = (done.checked_sub(first)?, total.checked_sub(done)?);
+    (made > 0 && rest > 0).then(|| elapsed.mul_f64(rest as f64 / made as f64))
 }
 
 fn count_of(Progress { done, total, unit }: &Progress) -> String {
@@ -187,4 +201,24 @@ fn short(number: &str) -> String {
     number
         .parse::<f64>()
         .map_or_else(|_| number.to_owned(), |number| format!("{number:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_follows_from_what_was_made_since_the_stage_was_first_shown() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(left(minute, 0, 2, 6), Some(2 * minute));
+        assert_eq!(left(minute, 57, 58, 60), Some(2 * minute));
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_first_step_and_after_the_last() {
+        let minute = Duration::from_secs(60);
+        for (first, done, total) in [(0, 0, 6), (57, 57, 200), (0, 6, 6), (3, 0, 6), (0, 7, 6)] {
+            assert_eq!(left(minute, first, done, total), None);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use darwinlm_search::{FitnessKind, Genome, Level};
+use darwinlm_search::{FitnessKind, Genome, Level, Problem};
 use darwinlm_store::open_folder;
 use darwinlm_task::{
     DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, Measured, NumericsPlan, PruningSpec,
@@ -17,6 +17,7 @@ use super::compute::{Prepared, open_database, open_device};
 use super::search::{found, problem, whole};
 use super::work::{Context, Ended, store_failure};
 use crate::args;
+use crate::database::Database;
 use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::{BothMeasures, FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
@@ -112,6 +113,10 @@ pub(super) async fn task(
     settings: &SearchSettings,
     EvaluationSpec {}: &EvaluationSpec,
 ) -> Result<Ended, Failure> {
+    let prepared = Prepared::open(context).await?;
+    let (database, folder) = prepared.database(context, pruning).await?;
+    let problem = problem(&prepared, &database, &folder, target, settings)?;
+    let survivor = found(context, &problem).await?;
     let key = context.paths.evaluation();
     let known = context
         .store
@@ -122,7 +127,13 @@ pub(super) async fn task(
         Some(bytes) => serde_json::from_slice(&bytes)
             .or_fail(ExitCode::BadData, format!("failed to read {key}"))?,
         None => {
-            let Some(measured) = compare(context, pruning, target, settings).await? else {
+            let genomes = [
+                &Genome::uniform(problem.shape.blocks, Level::DENSE),
+                &problem.start,
+                &survivor.genome,
+            ];
+            let Some(measured) = compare(context, &prepared, &database, &problem, genomes).await?
+            else {
                 return Ok(Ended::Stopped);
             };
             let settled = context
@@ -143,14 +154,11 @@ pub(super) async fn task(
 /// `None` when told to stop.
 async fn compare(
     context: &Context,
-    pruning: &PruningSpec,
-    target: TargetSpec,
-    settings: &SearchSettings,
+    prepared: &Prepared,
+    database: &Database,
+    problem: &Problem,
+    genomes: [&Genome; 3],
 ) -> Result<Option<EvaluationReport>, Failure> {
-    let prepared = Prepared::open(context).await?;
-    let (database, folder) = prepared.database(context, pruning).await?;
-    let problem = problem(&prepared, &database, &folder, target, settings)?;
-    let survivor = found(context, &problem).await?;
     let dense = prepared.dense(context).await?;
     let tokens = prepared
         .sequences(context, TokenSlice::Validation, &dense)
@@ -160,9 +168,8 @@ async fn compare(
         .await?;
     let pool = Pool { tokens, teacher };
     let deepest = database.manifest().ladders.deepest();
-    let dense_genome = Genome::uniform(problem.shape.blocks, Level::DENSE);
     let mut measured = Vec::new();
-    for genome in [&dense_genome, &problem.start, &survivor.genome] {
+    for genome in genomes {
         genome
             .fit(problem.shape.blocks, deepest)
             .or_fail(ExitCode::BadData, "a genome is wrong")?;
@@ -170,7 +177,7 @@ async fn compare(
             .reporter
             .progress(measured.len() as u64, 3, "models");
         let figures = block_in_place(|| {
-            let model = stitch(&dense, &database, genome)
+            let model = stitch(&dense, database, genome)
                 .or_fail(ExitCode::BadData, "failed to assemble a model")?;
             match measure(&model, &pool, prepared.numerics(), &context.stop.flag) {
                 Err(FitnessError::Cancelled) => Ok(None),

@@ -134,8 +134,8 @@ async fn keep_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
         ExitCode::BadSpec,
         format!(
             "{key} in {} was made from other inputs: it holds {}, this run makes {}. Put the \
-             model, the data, the worker's device and its CPU limit back as they were, or use \
-             another run name",
+             model, the data, the worker's device, its CPU limit and the runner's version back as \
+             they were, or use another run name",
             context.store.url(),
             String::from_utf8_lossy(&settled.stored),
             json!(plan)

@@ -177,8 +177,14 @@ pub(super) fn exit_now(code: ExitCode) -> ! {
     unsafe { libc::_exit(i32::from(code.code())) }
 }
 
-/// Writes the last report.
+/// Writes the last report, once: who comes second waits here for the end that the first brings.
 fn conclude(reporter: &Reporter, report: &Path, ended: Result<Ended, Failure>) -> ExitCode {
+    static CONCLUDED: AtomicBool = AtomicBool::new(false);
+    if CONCLUDED.swap(true, Ordering::AcqRel) {
+        loop {
+            std::thread::park();
+        }
+    }
     let code = match ended {
         Ok(Ended::Done) => {
             reporter.update(|report| report.outcome = Outcome::Done);

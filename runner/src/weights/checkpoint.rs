@@ -87,6 +87,15 @@ impl Checkpoint {
         })
     }
 
+    /// The names of the files that hold the weights.
+    pub fn file_names(&self) -> impl Iterator<Item = String> {
+        let names = self
+            .shards
+            .iter()
+            .filter_map(|shard| shard.path().file_name());
+        names.map(|name| name.to_string_lossy().into_owned())
+    }
+
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shard_of.keys().map(String::as_str)

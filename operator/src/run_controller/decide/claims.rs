@@ -24,7 +24,7 @@ pub fn asks_for_claims(run: &ValidatedRun, observed: &Observed) -> bool {
         None => true,
         Some(job) => {
             let workers = run.workers(job.key.task);
-            job.key.task.is_work_queue() && workers > job.parallelism && !job.says_done()
+            job.key.task.is_work_queue() && workers > job.parallelism
         }
     }
 }

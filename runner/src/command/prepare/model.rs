@@ -1,6 +1,6 @@
 //! The model of a run: which of its files are kept, and their copy in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use darwinlm_store::{FolderWriter, digest_file};
@@ -14,6 +14,7 @@ use super::super::work::{Context, store_failure};
 use super::digest_of;
 use crate::failure::{Failure, OrFail};
 use crate::model::{DenseModel, ModelConfig};
+use crate::weights::Checkpoint;
 
 /// What of a model's folder is kept: configuration, tokenizer and safetensors, never code.
 const MODEL_FILES: [&str; 14] = [
@@ -99,15 +100,21 @@ impl Model {
     }
 }
 
-/// The files of the model's folder that are kept, by name.
+/// The files of the model's folder that are kept, by name. Of weights those alone that are read:
+/// some folders hold them a second time, in another layout.
 fn model_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let checkpoint = Checkpoint::open(folder).or_fail(
+        ExitCode::BadData,
+        format!("failed to open the weights in {}", folder.display()),
+    )?;
+    let weights: BTreeSet<String> = checkpoint.file_names().collect();
     let entries = std::fs::read_dir(folder).or_fail(
         ExitCode::InputMissing,
         format!("failed to read {}", folder.display()),
     )?;
     let files = entries.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        let kept = MODEL_FILES.contains(&name.as_str()) || name.ends_with(".safetensors");
+        let kept = MODEL_FILES.contains(&name.as_str()) || weights.contains(&name);
         (kept && entry.path().is_file()).then(|| (name, entry.path()))
     });
     Ok(files.collect())

@@ -41,7 +41,18 @@ pub(super) struct Tokens {
 struct Identity {
     sha256: String,
     kind: Option<String>,
-    text_field: String,
+    /// Only where the kind has fields: another word for nothing is no other text.
+    text_field: Option<String>,
+}
+
+impl Identity {
+    fn of(sha256: String, extension: Option<&str>, text_field: &str) -> Self {
+        Self {
+            sha256,
+            kind: extension.map(str::to_owned),
+            text_field: (extension == Some("jsonl")).then(|| text_field.to_owned()),
+        }
+    }
 }
 
 /// A text that one slice or more come from.
@@ -134,11 +145,7 @@ async fn texts(data: &DataSpec) -> Result<BTreeMap<Identity, Text>, Failure> {
         };
         known.insert(path.clone(), sha256.clone());
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let identity = Identity {
-            sha256,
-            kind: extension.map(str::to_owned),
-            text_field: text_field.clone(),
-        };
+        let identity = Identity::of(sha256, extension, text_field);
         let text = texts.entry(identity).or_insert_with(|| Text {
             field,
             path,
@@ -186,7 +193,8 @@ fn tokenise(
                 tokens: spec(data, slice).tokens,
             })
             .collect();
-        let whole = sequences(text, &identity.text_field, data.sequence_length, model)?;
+        let field = identity.text_field.as_deref().unwrap_or_default();
+        let whole = sequences(text, field, data.sequence_length, model)?;
         let pieces = cut(&whole, &requests).or_fail(
             ExitCode::BadData,
             format!("{} {} is too short", text.field, text.path.display()),
@@ -228,4 +236,17 @@ fn sequences(
         .stream(&documents)
         .or_fail(ExitCode::BadData, wrong())?;
     Ok(Sequences::pack(&stream, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_field_tells_texts_apart_only_where_there_are_fields() {
+        let of = |kind, field| Identity::of("00".to_owned(), Some(kind), field);
+        assert_eq!(of("txt", "text"), of("txt", "body"));
+        assert_eq!(of("safetensors", "text"), of("safetensors", "body"));
+        assert_ne!(of("jsonl", "text"), of("jsonl", "body"));
+    }
 }
