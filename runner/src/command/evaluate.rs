@@ -149,8 +149,8 @@ async fn compare(
 ) -> Result<Option<EvaluationReport>, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
-    let problem = problem(&prepared, &database, &folder, target, settings)?;
-    let survivor = found(context, &problem).await?;
+    let problem = problem(&prepared, database.manifest(), &folder, target, settings)?;
+    let survivor = found(context, &problem).await?.survivor;
     let dense = prepared.dense(context).await?;
     let tokens = prepared
         .sequences(context, TokenSlice::Validation, &dense)
