@@ -17,7 +17,10 @@ use darwinlm_runner::weights::write_tensors;
 use darwinlm_search::{AttentionUnit, Genome, Level, Module, ModuleKind};
 use darwinlm_task::QueryHeadLayout;
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
+
+/// Tokens that are generated: past every window of the tiny models.
+const NEW_TOKENS: usize = 16;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -72,6 +75,17 @@ fn cut(dense: &DenseModel, unit: AttentionUnit) -> (Model, Database, Genome) {
     (model, database, genome)
 }
 
+/// What greedy decoding makes of a sequence [1, T], everything computed anew for each token.
+fn continued(model: &Model, start_1T: &Tensor) -> Tensor {
+    let mut ids_1T = start_1T.shallow_clone();
+    for _ in 0..NEW_TOKENS {
+        let last_1D = model.hidden_states(&ids_1T).select(1, -1);
+        let next_1 = model.logits(&last_1D).argmax(-1, false);
+        ids_1T = Tensor::cat(&[&ids_1T, &next_1.unsqueeze(1).to_kind(ids_1T.kind())], 1);
+    }
+    ids_1T
+}
+
 /// Exports a tiny model, with what the runner computes of it beside it: of a masked one, what the
 /// shrunk one computes.
 fn export(name: &str, case: Case) -> tempfile::TempDir {
@@ -102,9 +116,11 @@ fn export(name: &str, case: Case) -> tempfile::TempDir {
     let model = shrunk.as_ref().unwrap_or(&dense.model);
     let ids_BT = tiny::sequences(2, 20, 50).batch(&[0, 1], 20, Device::Cpu);
     let logits_BTV = model.logits(&model.hidden_states(&ids_BT));
+    let continued_1T = continued(model, &ids_BT.narrow(0, 0, 1));
     let expected = [
         ("input_ids".to_owned(), ids_BT),
         ("logits".to_owned(), logits_BTV),
+        ("continued".to_owned(), continued_1T),
     ];
     write_tensors(&folder.path().join("expected.safetensors"), &expected, None).unwrap();
     folder
@@ -154,8 +170,8 @@ fn assert_load(exports: &[(&str, Case)]) {
             let difference = report[way].as_f64().unwrap();
             assert!(difference < 1e-5, "{name} {case:?} {way}: {report}");
         }
-        for way in ["dynamic_cache", "static_cache"] {
-            assert_eq!(report[way], true, "{name} {case:?}: {report}");
+        for way in ["recomputed", "dynamic_cache", "static_cache"] {
+            assert_eq!(report[way], true, "{name} {case:?} {way}: {report}");
         }
         let stock = matches!(case, Case::Masked(_));
         assert_eq!(report["stock_classes"], stock, "{name} {case:?}: {report}");

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Loads exported folders with transformers and compares them with what the runner computed.
 
-usage: check_export.py FOLDER...    (each holds expected.safetensors: input_ids [B, T], logits [B, T, V])
+usage: check_export.py FOLDER...    (each holds expected.safetensors: input_ids [B, T], logits [B, T, V], continued [1, T + N])
 Prints one JSON object a folder and line: the largest logit differences of several ways to run the
-model, relative to the largest logit, and whether greedy generation with each kind of cache equals
-recomputation.
+model, relative to the largest logit, and whether greedy generation of N tokens with each kind of
+cache, and by recomputation, gives the runner's own tokens.
 """
 import json
 import pathlib
@@ -14,9 +14,6 @@ import tempfile
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
-
-NEW_TOKENS = 8
-
 
 def load(where, attention):
     return AutoModelForCausalLM.from_pretrained(
@@ -44,15 +41,15 @@ def left_padded(model, ids):
     return model(torch.cat([pad, ids], 1), attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)).logits[:, 3:]
 
 
-def recomputed(model, row):
-    for _ in range(NEW_TOKENS):
+def recomputed(model, row, new_tokens):
+    for _ in range(new_tokens):
         row = torch.cat([row, model(row, use_cache=False).logits[:, -1:].argmax(-1)], 1)
     return row
 
 
-def generated(model, row, **options):
+def generated(model, row, new_tokens, **options):
     return model.generate(
-        row, attention_mask=torch.ones_like(row), do_sample=False, max_new_tokens=NEW_TOKENS,
+        row, attention_mask=torch.ones_like(row), do_sample=False, max_new_tokens=new_tokens, use_cache=True,
         eos_token_id=-1, pad_token_id=0, **options,
     )
 
@@ -60,14 +57,14 @@ def generated(model, row, **options):
 def check(folder):
     expected = load_file(pathlib.Path(folder) / "expected.safetensors")
     ids, logits = expected["input_ids"].long(), expected["logits"]
-    row = ids[:1]
+    row, continued = ids[:1], expected["continued"].long()
+    new_tokens = continued.shape[1] - row.shape[1]
 
     def difference(found):
         return ((found - logits).abs().max() / logits.abs().max()).item()
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=brings_code(folder))
     model = load(folder, "sdpa")
-    greedy = recomputed(model, row)
     report = {
         "layers": config.num_hidden_layers,
         "stock_classes": type(model).__module__.startswith("transformers.models."),
@@ -76,8 +73,9 @@ def check(folder):
         "eager": difference(load(folder, "eager")(ids).logits),
         "token_by_token": difference(token_by_token(model, ids)),
         "left_padded": difference(left_padded(model, ids)),
-        "dynamic_cache": torch.equal(generated(model, row), greedy),
-        "static_cache": torch.equal(generated(model, row, cache_implementation="static"), greedy),
+        "recomputed": torch.equal(recomputed(model, row, new_tokens), continued),
+        "dynamic_cache": torch.equal(generated(model, row, new_tokens), continued),
+        "static_cache": torch.equal(generated(model, row, new_tokens, cache_implementation="static"), continued),
     }
     with tempfile.TemporaryDirectory() as saved:
         model.save_pretrained(saved)

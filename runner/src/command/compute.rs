@@ -151,13 +151,22 @@ impl Prepared {
         }))
     }
 
+    /// The level database as it is stored: its manifest is read, its files are not.
+    pub(super) async fn database_folder(
+        &self,
+        context: &Context,
+        pruning: &PruningSpec,
+    ) -> Result<Folder, Failure> {
+        complete(context, &paths::database(&self.database_digest(pruning))).await
+    }
+
     /// The level database, complete and checked file by file.
     pub(super) async fn database(
         &self,
         context: &Context,
         pruning: &PruningSpec,
     ) -> Result<(Database, Folder), Failure> {
-        let folder = complete(context, &paths::database(&self.database_digest(pruning))).await?;
+        let folder = self.database_folder(context, pruning).await?;
         let database = open_database(&folder, &context.cache).await?;
         Ok((database, folder))
     }

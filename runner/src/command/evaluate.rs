@@ -115,8 +115,8 @@ pub(super) async fn task(
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
-    let problem = problem(&prepared, &database, &folder, target, settings)?;
-    let survivor = found(context, &problem).await?;
+    let problem = problem(&prepared, database.manifest(), &folder, target, settings)?;
+    let survivor = found(context, &problem).await?.survivor;
     let key = context.paths.evaluation();
     let known = context
         .store

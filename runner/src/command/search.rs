@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::compute::Prepared;
 use super::evaluate::{Pool, quality};
 use super::work::{Context, Ended, store_failure};
-use crate::database::Database;
+use crate::database::{Database, Manifest};
 use crate::device::set_threads;
 use crate::failure::{Failure, OrFail};
 use crate::fitness::BothMeasures;
@@ -50,7 +50,7 @@ pub(super) async fn task(
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
-    let problem = problem(&prepared, &database, &folder, target, settings)?;
+    let problem = problem(&prepared, database.manifest(), &folder, target, settings)?;
     let dense = prepared.dense(context).await?;
     let pool = async |slice| {
         let tokens = prepared.sequences(context, slice, &dense).await?;
@@ -134,12 +134,11 @@ async fn listen(
 /// Everything that decides the search: the content of ledger entry 0.
 pub(super) fn problem(
     prepared: &Prepared,
-    database: &Database,
+    about: &Manifest,
     folder: &Folder,
     target: TargetSpec,
     settings: &SearchSettings,
 ) -> Result<Problem, Failure> {
-    let about = database.manifest();
     let target = resolve(target, prepared.plan.dense_parameters)?;
     let errors: Vec<Vec<f64>> = about
         .modules
@@ -210,8 +209,15 @@ pub(super) fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Targe
     })
 }
 
-/// The survivor that the search has found; the report says where it stands.
-pub(super) async fn found(context: &Context, problem: &Problem) -> Result<Survivor, Failure> {
+/// What the search has found.
+pub(super) struct Found {
+    pub(super) survivor: Survivor,
+    /// Head of the hash chain.
+    pub(super) digest: Digest,
+}
+
+/// The survivor of the whole ledger, replayed; the report says where it stands.
+pub(super) async fn found(context: &Context, problem: &Problem) -> Result<Found, Failure> {
     let ledger = Ledger::new(&context.store, &context.paths);
     let (replay, mut history) = ledger
         .history(problem)
@@ -227,7 +233,10 @@ pub(super) async fn found(context: &Context, problem: &Problem) -> Result<Surviv
     context
         .reporter
         .update(|report| report.search = Some(history.report()));
-    Ok(replay.search.survivor().clone())
+    Ok(Found {
+        survivor: replay.search.survivor().clone(),
+        digest: replay.search.digest(),
+    })
 }
 
 /// The trials of one worker; owned by the thread that computes.

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod by_hand;
+mod exports;
 mod stops;
 mod world;

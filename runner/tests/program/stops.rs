@@ -12,11 +12,11 @@ use crate::world::{World, model, program};
 /// What Kubernetes and `darwinlm run` are promised.
 const WITHIN: Duration = Duration::from_secs(10);
 
-fn pruning() -> Value {
+pub(crate) fn pruning() -> Value {
     json!({"levels": 5, "spacing": "Parameters", "mlpGranularity": 8, "attentionUnit": "QueryHead", "dampingPermille": 10})
 }
 
-fn settings() -> Value {
+pub(crate) fn settings() -> Value {
     json!({
         "seed": 0, "generations": 900, "offspring": 8, "exchange": "WithinKind", "fitness": "KullbackLeibler",
         "steps": [{"survivors": 1, "trainingTokens": 256, "fitnessTokens": 64}], "continueTraining": false,
@@ -24,7 +24,7 @@ fn settings() -> Value {
     })
 }
 
-fn prepare(tokens: &Path) -> Value {
+pub(crate) fn prepare(tokens: &Path) -> Value {
     let slice = |tokens: u64| json!({"source": null, "tokens": tokens});
     let url = format!("file://{}", tokens.display());
     json!({
@@ -40,7 +40,7 @@ fn prepare(tokens: &Path) -> Value {
 }
 
 /// Starts a worker at a task.
-fn start(world: &World, task: Value) -> Child {
+pub(crate) fn start(world: &World, task: Value) -> Child {
     let spec = json!({
         "version": darwinlm_task::VERSION,
         "run": RunIdentity { namespace: "local".into(), name: "tiny".into(), uid: "uid".into() },
@@ -61,12 +61,12 @@ fn start(world: &World, task: Value) -> Child {
     command.spawn().unwrap()
 }
 
-fn finish(world: &World, task: Value) {
+pub(crate) fn finish(world: &World, task: Value) {
     let status = start(world, task).wait().unwrap();
     assert!(status.success(), "{status}: {:?}", report(world));
 }
 
-fn report(world: &World) -> TaskReport {
+pub(crate) fn report(world: &World) -> TaskReport {
     serde_json::from_slice(&std::fs::read(world.path("report")).unwrap()).unwrap()
 }
 

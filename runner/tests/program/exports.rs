@@ -1,0 +1,131 @@
+//! `export`, as a Job runs it: once, again, and after the search went on.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use darwinlm_task::{Outcome, TaskReport};
+use serde_json::{Value, json};
+
+use crate::stops::{finish, prepare, pruning, report, settings, start};
+use crate::world::World;
+
+const FORMATS: [&str; 2] = ["transformers", "masked-dense"];
+
+/// A run whose database is built.
+fn run() -> World {
+    let world = World::new();
+    let tokens = world.tokens("tokens.safetensors", 200, 16);
+    finish(&world, prepare(&tokens));
+    let build = json!({"kind": "build-database", "pruning": pruning(), "workers": 1});
+    finish(&world, build);
+    world
+}
+
+fn search(world: &World, until: u32) {
+    let task = json!({
+        "kind": "search", "pruning": pruning(), "target": {"level": 2}, "settings": settings(),
+        "untilGeneration": until, "budgetGpuSeconds": null,
+    });
+    finish(world, task);
+}
+
+fn export(world: &World) -> Value {
+    json!({
+        "kind": "export", "pruning": pruning(), "target": {"level": 2}, "settings": settings(),
+        "export": {
+            "destination": format!("file://{}", world.path("out").display()),
+            "formats": ["Transformers", "MaskedDense"], "queryHeadLayout": "Gather",
+        },
+    })
+}
+
+/// Every file below a folder by its name, with the number the file system knows it by.
+fn inodes(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for format in std::fs::read_dir(folder).unwrap() {
+        for file in std::fs::read_dir(format.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            let name = file.path().strip_prefix(folder).unwrap().to_owned();
+            let inode = file.metadata().unwrap().ino();
+            found.insert(name.to_str().unwrap().to_owned(), inode);
+        }
+    }
+    found
+}
+
+/// Everything in a report but which process said it.
+fn said(world: &World) -> TaskReport {
+    TaskReport {
+        worker: String::new(),
+        ..report(world)
+    }
+}
+
+fn record(world: &World, format: &str) -> Value {
+    let path = world.path("out").join(format).join("darwinlm.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn an_export_that_is_run_again_finds_what_is_there_until_the_search_goes_on() {
+    let world = run();
+    search(&world, 1);
+    finish(&world, export(&world));
+    let first = said(&world);
+    let urls = FORMATS.map(|format| format!("file://{}/{format}", world.path("out").display()));
+    assert_eq!(first.export.as_ref().unwrap().exports, urls);
+    let files = inodes(&world.path("out"));
+    let missing = |name: &str| !files.contains_key(name);
+    for format in FORMATS {
+        for name in ["config.json", "model.safetensors", "darwinlm.json"] {
+            assert!(!missing(&format!("{format}/{name}")), "{files:?}");
+        }
+    }
+    assert!(missing("masked-dense/modeling_darwinlm.py"), "{files:?}");
+
+    finish(&world, export(&world));
+    assert_eq!(said(&world), first);
+    assert_eq!(inodes(&world.path("out")), files, "it was written again");
+
+    std::fs::write(world.path("out/masked-dense/model.safetensors"), "cut").unwrap();
+    finish(&world, export(&world));
+    let repaired = inodes(&world.path("out"));
+    for (name, inode) in &files {
+        let kept = repaired[name] == *inode;
+        assert_eq!(kept, name.starts_with("transformers/"), "{name}");
+    }
+
+    let before = record(&world, "transformers");
+    search(&world, 2);
+    finish(&world, export(&world));
+    let after = record(&world, "transformers");
+    let digest = said(&world).search.unwrap().digest;
+    assert_ne!(after["of"]["ledger"], before["of"]["ledger"]);
+    for format in FORMATS {
+        assert_eq!(record(&world, format)["of"]["ledger"], digest.as_str());
+    }
+    let mut left: Vec<_> = std::fs::read_dir(world.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["masked-dense", "transformers"]);
+}
+
+#[test]
+fn an_export_never_takes_the_place_of_a_folder_that_is_none() {
+    let world = run();
+    search(&world, 1);
+    let precious = world.path("out/transformers");
+    std::fs::create_dir_all(&precious).unwrap();
+    std::fs::write(precious.join("model.safetensors"), "precious").unwrap();
+    let status = start(&world, export(&world)).wait().unwrap();
+    assert_eq!(status.code(), Some(77));
+    let Outcome::Failed { message, .. } = report(&world).outcome else {
+        panic!("the report says {:?}", report(&world).outcome);
+    };
+    assert!(message.contains("no export of ours"), "{message}");
+    let kept = std::fs::read_to_string(precious.join("model.safetensors"));
+    assert_eq!(kept.unwrap(), "precious");
+}
