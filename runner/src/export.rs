@@ -1,10 +1,12 @@
 //! Writing a candidate as a checkpoint that other engines load.
 
+mod card;
 mod folder;
 mod layout;
 mod masked;
 mod transformers;
 
+pub use card::{Card, Parameters, Provenance, hub_name};
 pub use masked::{export_masked_dense, mask};
 pub use transformers::{ExportSettings, export_transformers};
 

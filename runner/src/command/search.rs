@@ -212,6 +212,8 @@ pub(super) fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Targe
 /// What the search has found.
 pub(super) struct Found {
     pub(super) survivor: Survivor,
+    /// Generations in the ledger.
+    pub(super) generation: u32,
     /// Head of the hash chain.
     pub(super) digest: Digest,
 }
@@ -235,6 +237,7 @@ pub(super) async fn found(context: &Context, problem: &Problem) -> Result<Found,
         .update(|report| report.search = Some(history.report()));
     Ok(Found {
         survivor: replay.search.survivor().clone(),
+        generation: history.report().generation,
         digest: replay.search.digest(),
     })
 }

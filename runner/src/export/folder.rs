@@ -24,19 +24,17 @@ const COPIED: [&str; 12] = [
     "NOTICE",
 ];
 
+/// Writes `model.safetensors`; the number of weights.
 pub(super) fn write_weights(
     target: &Path,
     tensors: impl IntoIterator<Item = (String, Tensor)>,
-) -> Result<(), ExportError> {
+) -> Result<u64, ExportError> {
     let detached: Vec<(String, Tensor)> = tensors
         .into_iter()
         .map(|(name, tensor)| (name, tensor.detach()))
         .collect();
-    Ok(write_tensors(
-        &target.join("model.safetensors"),
-        &detached,
-        Some("pt"),
-    )?)
+    write_tensors(&target.join("model.safetensors"), &detached, Some("pt"))?;
+    Ok(detached.iter().map(|(_, t)| t.numel() as u64).sum())
 }
 
 /// Writes `config.json`; the type of the weights stands under the one name that transformers 5 uses.

@@ -130,7 +130,8 @@ fn spread(whole: &Tensor, cut: &Tensor, along: i64, kept: &[i64]) -> Result<Tens
 }
 
 /// Writes a model in the dense shapes into `target`, an empty folder. `source` is the dense model's
-/// folder, `config` its configuration. Weights are written in the type they have.
+/// folder, `config` its configuration. Weights are written in the type they have; their number is
+/// returned.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -139,14 +140,15 @@ pub fn export_masked_dense(
     config: &ModelConfig,
     source: &Path,
     target: &Path,
-) -> Result<(), ExportError> {
+) -> Result<u64, ExportError> {
     let weights = masked.weights().into_iter();
-    write_weights(target, weights.map(|(name, t)| (name, t.shallow_clone())))?;
+    let stored = write_weights(target, weights.map(|(name, t)| (name, t.shallow_clone())))?;
     let mut fields = config.raw.clone();
     // code of the source's own: the shapes are those of stock classes
     fields.remove("auto_map");
     let class = format!("{}ForCausalLM", config.family.class());
     fields.insert("architectures".into(), json!([class]));
     write_config(target, fields, masked.embeddings_VD.kind())?;
-    copy_from_source(source, target)
+    copy_from_source(source, target)?;
+    Ok(stored)
 }

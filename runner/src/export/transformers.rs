@@ -33,14 +33,14 @@ pub struct ExportSettings {
 }
 
 /// Writes `model` into `target`, an empty folder. `source` is the dense model's folder, `config`
-/// its configuration. Weights are written in the type they have.
+/// its configuration. Weights are written in the type they have; their number is returned.
 pub fn export_transformers(
     model: &Model,
     config: &ModelConfig,
     source: &Path,
     target: &Path,
     settings: &ExportSettings,
-) -> Result<(), ExportError> {
+) -> Result<u64, ExportError> {
     let mut sizes = Map::new();
     let mut tensors = vec![
         (
@@ -68,12 +68,13 @@ pub fn export_transformers(
             named.map(|(name, t)| (format!("model.layers.{index}.{name}"), t.shallow_clone()));
         tensors.extend(named);
     }
-    write_weights(target, tensors)?;
+    let stored = write_weights(target, tensors)?;
     let fields = exported_config(config, sizes);
     write_config(target, fields, model.embeddings_VD.kind())?;
     let code = modeling(config.family);
     write(&target.join("modeling_darwinlm.py"), code.as_bytes())?;
-    copy_from_source(source, target)
+    copy_from_source(source, target)?;
+    Ok(stored)
 }
 
 /// The dense `config.json` with what pruning changed. Global sizes stay the dense model's; a

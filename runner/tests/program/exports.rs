@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use darwinlm_task::{Outcome, TaskReport};
 use serde_json::{Value, json};
@@ -128,4 +129,58 @@ fn an_export_never_takes_the_place_of_a_folder_that_is_none() {
     assert!(message.contains("no export of ours"), "{message}");
     let kept = std::fs::read_to_string(precious.join("model.safetensors"));
     assert_eq!(kept.unwrap(), "precious");
+}
+
+/// The Python between the fences of a card.
+fn python_of(card: &str) -> &str {
+    let code = card.split_once("```python\n").unwrap().1;
+    code.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_lines_of_a_card_load_its_folder_and_its_figures_are_the_evaluations() {
+    let world = run();
+    search(&world, 1);
+    finish(&world, export(&world));
+    let card = |format: &str| {
+        let path = world.path("out").join(format).join("README.md");
+        std::fs::read_to_string(path).unwrap()
+    };
+    assert!(!card("transformers").contains("## Evaluation"));
+    let evaluate = json!({
+        "kind": "evaluate", "pruning": pruning(), "target": {"level": 2}, "settings": settings(), "evaluation": {},
+    });
+    finish(&world, evaluate);
+    let measured = report(&world).evaluation.unwrap().pruned;
+    finish(&world, export(&world));
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: run `make venv`",
+        python.display()
+    );
+    for format in FORMATS {
+        let card = card(format);
+        let figures = format!("| {} | {} |", measured.perplexity, measured.kl);
+        assert!(card.contains(&figures), "{card}");
+        let count = "\nprint(sum(weight.numel() for weight in model.parameters()))";
+        let output = Command::new(&python)
+            .args(["-c", &format!("{}{count}", python_of(&card))])
+            .current_dir(world.path("out").join(format))
+            .env("HF_HOME", world.path("home"))
+            .env("HF_HUB_OFFLINE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{card}");
+        let row = card
+            .lines()
+            .find(|line| line.starts_with("| weights in this folder"));
+        let counted = String::from_utf8(output.stdout).unwrap();
+        let row = row.unwrap().replace(',', "");
+        assert!(
+            row.contains(&format!("| {} |", counted.trim())),
+            "{row} {counted}"
+        );
+    }
 }
