@@ -9,6 +9,8 @@ mod search;
 mod source;
 mod work;
 
+pub use work::do_task;
+
 use darwinlm_task::ExitCode;
 
 use crate::args::{Arguments, Command};

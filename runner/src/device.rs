@@ -21,11 +21,15 @@ pub enum DeviceError {
 ///
 /// This must run before anything asks libtorch about CUDA: the first such question caches stubs
 /// for the life of the process. The driver comes first because `libtorch_cuda.so` loads without
-/// one and then fails on every call.
+/// one and then fails on every call. Where that half is in the process already, there is nothing
+/// to load: linked, or the stand-in device of tests.
 pub fn load_cuda() -> Result<(), &'static str> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED
         .get_or_init(|| {
+            if darwinlm_has_cuda() {
+                return Ok(());
+            }
             open_library("libcuda.so.1")?;
             open_library("libtorch_cuda.so")
         })
@@ -100,8 +104,10 @@ pub fn cuda() -> Result<Device, DeviceError> {
     Ok(Device::Cuda(0))
 }
 
-// SAFETY: `device/deterministic.cpp` defines them: they take nothing and set or read plain flags.
+// SAFETY: `device/calls.cpp` defines them: they take nothing and set or read plain flags.
 unsafe extern "C" {
+    /// Whether libtorch's CUDA half is in the process; unlike tch's question, this caches nothing.
+    safe fn darwinlm_has_cuda() -> bool;
     /// Makes libtorch use kernels whose bits do not depend on the order of threads, or refuse. On
     /// the CPU all kernels that are used here are such.
     safe fn darwinlm_compute_deterministically();
