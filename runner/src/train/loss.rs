@@ -7,8 +7,8 @@ use super::TrainError;
 /// The sum of cross-entropies over positions, and its gradients times `scale`.
 ///
 /// `hidden_ND` are final hidden states, `output_VD` the output matrix, `target_N` the next tokens.
-/// Returns (sum in nats, gradient of the hidden states [N, D]) and adds the output matrix' gradient
-/// to `output_gradient_VD` (float32). The gradient of cross-entropy is softmax − one-hot, so each
+/// Returns (sum in nats [], float64, gradient of the hidden states [N, D]) and adds the output
+/// matrix' gradient to `output_gradient_VD` (float32). Nothing is read back from the device. The gradient of cross-entropy is softmax − one-hot, so each
 /// chunk of `chunk` positions is done with before the next begins.
 pub fn head_gradients(
     hidden_ND: &Tensor,
@@ -17,12 +17,12 @@ pub fn head_gradients(
     scale: f64,
     chunk: i64,
     output_gradient_VD: &mut Tensor,
-) -> Result<(f64, Tensor), TrainError> {
+) -> Result<(Tensor, Tensor), TrainError> {
     let compute = hidden_ND.kind();
     let output_VD = output_VD.detach().f_to_kind(compute)?;
     let hidden_ND = hidden_ND.detach();
     let positions = hidden_ND.size()[0];
-    let mut sum = 0.0;
+    let mut sum = Tensor::f_zeros([], (Kind::Double, hidden_ND.device()))?;
     let mut gradients = Vec::new();
     for start in (0..positions).step_by(chunk.max(1) as usize) {
         let length = chunk.max(1).min(positions - start);
@@ -30,10 +30,11 @@ pub fn head_gradients(
         let target_n1 = target_N.f_narrow(0, start, length)?.f_unsqueeze(1)?;
         let logits_nV = hidden_nD.f_linear(&output_VD, None::<&Tensor>)?;
         let log_q_nV = logits_nV.f_log_softmax(-1, Kind::Float)?;
-        sum -= log_q_nV
-            .f_gather(1, &target_n1, false)?
-            .f_sum(Kind::Double)?
-            .double_value(&[]);
+        let _ = sum.f_sub_(
+            &log_q_nV
+                .f_gather(1, &target_n1, false)?
+                .f_sum(Kind::Double)?,
+        )?;
         let mut slope_nV = log_q_nV.f_exp()?;
         let minus_one = target_n1.f_ones_like()?.f_to_kind(Kind::Float)?.f_neg()?;
         let _ = slope_nV

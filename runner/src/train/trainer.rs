@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use darwinlm_search::{Minibatch, Piece};
+use darwinlm_search::Minibatch;
 use tch::{Kind, Tensor};
 
 use super::{AdamW, AdamWSettings, TrainError, head_gradients};
@@ -31,7 +31,7 @@ pub enum Trained {
         /// Cross-entropy of the last step before it was taken.
         last_loss: Option<f64>,
     },
-    /// The loss of a step was infinite or no number; the weights are of no use any more.
+    /// The loss of some step was infinite or no number; the weights are of no use any more.
     NonFinite,
 }
 
@@ -62,6 +62,9 @@ impl Trainer {
 
     /// Trains on one minibatch with a fresh optimizer, so that training on several in turn can be
     /// taken up again from the weights alone. `progress` hears of tokens.
+    ///
+    /// The device is fed the tokens at the start and asked for the losses at the end: a step in
+    /// between neither uploads nor waits.
     pub fn train(
         &mut self,
         pool: &Sequences,
@@ -77,39 +80,34 @@ impl Trainer {
             .collect();
         let mut optimizer = AdamW::new(weights, self.settings.adamw)?;
         let pieces = minibatch.pieces(pool.length());
-        let mut last_loss = None;
+        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
+        let ids_SL = pool.batch(&sequences, pool.length(), self.model.device());
+        let mut rows = 0;
+        let mut losses = Vec::new();
         for batch in pieces.chunks(self.settings.batch_sequences.max(1) as usize) {
             let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
             let positions = tokens - batch.len() as u64;
-            let mut sum = 0.0;
+            let mut sum = Tensor::f_zeros([], (Kind::Double, self.model.device()))?;
             for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(TrainError::Cancelled);
                 }
-                sum += self.accumulate(pool, micro_batch, positions)?;
-            }
-            let loss = sum / positions as f64;
-            if !loss.is_finite() {
-                return Ok(Trained::NonFinite);
+                let count = micro_batch.len() as i64;
+                let tokens = i64::from(micro_batch[0].tokens);
+                let ids_BT = ids_SL.f_narrow(0, rows, count)?.f_narrow(1, 0, tokens)?;
+                let _ = sum.f_add_(&self.accumulate(&ids_BT, positions)?)?;
+                rows += count;
             }
             optimizer.step()?;
-            last_loss = Some(loss);
+            losses.push(sum.f_div_scalar(positions as f64)?);
             progress(tokens);
         }
-        Ok(Trained::Finished { last_loss })
+        trained(&losses)
     }
 
-    /// Adds the gradients of some pieces and returns the sum of their losses.
-    fn accumulate(
-        &mut self,
-        pool: &Sequences,
-        pieces: &[Piece],
-        positions: u64,
-    ) -> Result<f64, TrainError> {
-        let tokens = pieces[0].tokens;
-        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
-        let ids_BT = pool.batch(&sequences, tokens, self.model.device());
-        let predicting = i64::from(tokens) - 1;
+    /// Adds the gradients of some sequences and returns the sum of their losses [], float64.
+    fn accumulate(&mut self, ids_BT: &Tensor, positions: u64) -> Result<Tensor, TrainError> {
+        let predicting = ids_BT.size()[1] - 1;
         // the last token predicts nothing and, attention being causal, nothing looks at it
         let hidden_BTD = self
             .model
@@ -141,4 +139,18 @@ impl Trainer {
         }
         Ok(sum)
     }
+}
+
+/// What the losses of all steps come to: the one time that a minibatch is waited for.
+fn trained(losses: &[Tensor]) -> Result<Trained, TrainError> {
+    if losses.is_empty() {
+        return Ok(Trained::Finished { last_loss: None });
+    }
+    let losses = Vec::<f64>::try_from(Tensor::f_stack(losses, 0)?)?;
+    Ok(match losses.iter().all(|loss| loss.is_finite()) {
+        true => Trained::Finished {
+            last_loss: losses.last().copied(),
+        },
+        false => Trained::NonFinite,
+    })
 }

@@ -4,5 +4,10 @@
 //! anything asks for CUDA, and its figures are the whole process's.
 #![allow(non_snake_case, clippy::unwrap_used)]
 
+mod bench;
 mod runs;
+#[path = "../core/tiny.rs"]
+#[allow(dead_code, reason = "shared with the tests of the core")]
+mod tiny;
+mod transfers;
 mod world;

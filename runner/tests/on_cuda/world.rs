@@ -77,7 +77,7 @@ impl World {
         let slice = |tokens: u64| json!({"source": null, "tokens": tokens});
         json!({
             "kind": "prepare", "model": format!("file://{}", fixture(self.model).display()),
-            "threads": 1, "pruning": self.pruning(), "target": {"level": 2},
+            "threads": 1, "pruning": self.pruning(), "target": {"sparsityPercent": 20},
             "data": {
                 "sequenceLength": LENGTH,
                 "calibration": {
@@ -96,21 +96,21 @@ impl World {
 
     pub(crate) fn search(&self, until: u32) -> Value {
         json!({
-            "kind": "search", "pruning": self.pruning(), "target": {"level": 2},
+            "kind": "search", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
             "settings": settings(), "untilGeneration": until, "budgetGpuSeconds": null,
         })
     }
 
     pub(crate) fn evaluate(&self) -> Value {
         json!({
-            "kind": "evaluate", "pruning": self.pruning(), "target": {"level": 2},
+            "kind": "evaluate", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
             "settings": settings(), "evaluation": {},
         })
     }
 
     pub(crate) fn export(&self) -> Value {
         json!({
-            "kind": "export", "pruning": self.pruning(), "target": {"level": 2},
+            "kind": "export", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
             "settings": settings(),
             "export": {
                 "destination": self.url("out"), "formats": ["Transformers", "MaskedDense"],
