@@ -785,7 +785,7 @@ fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
 fn a_rejected_spec_says_so_and_lets_what_runs_run() {
     let rejection = Rejection {
         reason: darwinlm_api::conditions::Reason::NotYetSupported,
-        message: "spec.postTraining is not yet supported; leave it out".into(),
+        message: "spec.budget is not yet supported; leave it out".into(),
     };
     let decision = reject(&rejection, Some(4), &PruningRunStatus::default(), at(1));
     assert_eq!(decision.status.stage.as_deref(), Some("Rejected"));

@@ -95,7 +95,6 @@ fn a_claim_is_a_named_folder_on_one_machine() {
 #[test]
 fn what_is_not_yet_supported_is_refused_by_name() {
     let refused = [
-        ("postTraining: {tokens: 10}", "spec.postTraining"),
         ("budget: {gpuHours: 3}", "spec.budget"),
         ("queueName: gpus", "spec.queueName"),
         (

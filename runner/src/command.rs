@@ -4,6 +4,7 @@ mod build_database;
 mod compute;
 mod evaluate;
 mod export;
+mod post_train;
 mod prepare;
 mod search;
 mod source;

@@ -94,6 +94,7 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
         TaskKind::Prepare => ConditionType::Prepared,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
         TaskKind::Search => ConditionType::SearchComplete,
+        TaskKind::PostTrain => ConditionType::Trained,
         TaskKind::Evaluate => ConditionType::Evaluated,
         TaskKind::Export => ConditionType::Exported,
     }

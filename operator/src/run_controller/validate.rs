@@ -5,6 +5,7 @@ mod addresses;
 mod data;
 mod identity;
 mod pods;
+mod post_training;
 mod search;
 mod unsupported;
 
@@ -48,8 +49,8 @@ pub struct ValidatedRun {
     pub store: String,
     /// The device to compute on.
     pub device: DeviceRequest,
-    /// The tasks in order: `prepare`, `build-database`, `search`, then `evaluate` and `export`
-    /// where asked for. The search's runs to the last generation.
+    /// The tasks in order: `prepare`, `build-database`, `search`, then `post-train`, `evaluate`
+    /// and `export` where asked for. The search's runs to the last generation.
     pub chain: Vec<Task>,
     /// Workers of `build-database`, at least 1.
     pub pruning_workers: u32,
@@ -160,6 +161,16 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             budget_gpu_seconds: None,
         },
     ];
+    let training = post_training::post_training(spec)?;
+    if let Some(training) = training.clone() {
+        let (pruning, settings) = (pruning.clone(), settings.clone());
+        chain.push(Task::PostTrain {
+            pruning,
+            target,
+            settings,
+            training,
+        });
+    }
     if spec.evaluation.is_some() {
         let evaluation = EvaluationSpec {};
         let (pruning, settings) = (pruning.clone(), settings.clone());
@@ -167,6 +178,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             pruning,
             target,
             settings,
+            training: training.clone(),
             evaluation,
         });
     }
@@ -176,6 +188,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             pruning,
             target,
             settings,
+            training,
             export,
         });
     }
@@ -255,7 +268,7 @@ impl ValidatedRun {
         match task {
             TaskKind::BuildDatabase => self.pruning_workers,
             TaskKind::Search => self.search_workers,
-            TaskKind::Prepare | TaskKind::Evaluate | TaskKind::Export => 1,
+            TaskKind::Prepare | TaskKind::PostTrain | TaskKind::Evaluate | TaskKind::Export => 1,
         }
     }
 

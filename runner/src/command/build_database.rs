@@ -12,7 +12,7 @@ use darwinlm_task::{DatabaseReport, ExitCode, PruningSpec, TokenSlice, paths};
 
 use super::compute::{Prepared, ladders};
 use super::work::{Context, Ended, store_failure};
-use crate::failure::Failure;
+use crate::failure::{Failure, caught};
 
 pub(super) use by_hand::{by_hand, folder_store};
 
@@ -159,7 +159,7 @@ async fn fill(
             // The owner before may have finished between our look and our claim.
             let ended = match is_done(share, &builder, teachers).await? {
                 true => Ok(Ended::Done),
-                false => work_on(share, context, prepared, &builder, teachers).await,
+                false => caught(work_on(share, context, prepared, &builder, teachers)).await,
             };
             match ended {
                 Ok(Ended::Done) => claim.finish().await,

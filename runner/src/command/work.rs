@@ -1,6 +1,5 @@
 //! `work`: the life of a worker, from its task in the environment to its report and exit code.
 
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +11,11 @@ use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
     ExitCode, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
 };
-use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, prepare, search};
-use crate::failure::{Failure, OrFail};
+use super::{build_database, evaluate, export, post_train, prepare, search};
+use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
 use crate::serve::serve;
@@ -132,14 +130,13 @@ async fn attempt(
     stop: Stop,
     started: Instant,
 ) -> Result<Ended, Failure> {
-    let work = async {
+    caught(async {
         Context::open(spec, worker, cache, reporter, metrics, stop, started)
             .await?
             .run()
             .await
-    };
-    let ended = AssertUnwindSafe(work).catch_unwind().await;
-    ended.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
+    })
+    .await
 }
 
 fn read_task() -> Result<TaskSpec, Failure> {
@@ -328,18 +325,32 @@ impl Context {
                 };
                 search::task(self, pruning, *target, settings, limits).await
             }
+            Task::PostTrain {
+                pruning,
+                target,
+                settings,
+                training,
+            } => post_train::task(self, pruning, *target, settings, training).await,
             Task::Evaluate {
                 pruning,
                 target,
                 settings,
+                training,
                 evaluation,
-            } => evaluate::task(self, pruning, *target, settings, evaluation).await,
+            } => {
+                let training = training.as_ref();
+                evaluate::task(self, pruning, *target, settings, training, evaluation).await
+            }
             Task::Export {
                 pruning,
                 target,
                 settings,
+                training,
                 export,
-            } => export::task(self, pruning, *target, settings, export).await,
+            } => {
+                let training = training.as_ref();
+                export::task(self, pruning, *target, settings, training, export).await
+            }
         }
     }
 }

@@ -131,9 +131,7 @@ impl Scorer<'_> {
     ) -> Result<Means, FitnessError> {
         let (sums, mut positions) = (Sums::new(model.device())?, 0u64);
         let pieces = minibatch.pieces(self.pool.length());
-        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
-        let whole = self.pool.length();
-        let ids_SL = self.pool.batch(&sequences, whole, model.device());
+        let ids_SL = self.pool.rows(&pieces, model.device());
         let mut rows = 0;
         for batch in batches(&pieces, self.settings.micro_batch_sequences) {
             if cancel.load(Ordering::Relaxed) {
@@ -176,11 +174,13 @@ impl Scorer<'_> {
         for start in (0..positions).step_by(chunk as usize) {
             let length = chunk.min(positions - start);
             let of = |whole: &Tensor| whole.f_narrow(0, start, length);
-            let logits_NV = model.logits(&of(&hidden_ND)?);
-            let candidate_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
+            let candidate_NV = model
+                .logits(&of(&hidden_ND)?)
+                .f_log_softmax(-1, Kind::Float)?;
             if let Some((teacher, states_ND)) = &teacher_ND {
-                let logits_NV = teacher.logits(&of(states_ND)?)?;
-                let dense_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
+                let dense_NV = teacher
+                    .logits(&of(states_ND)?)?
+                    .f_log_softmax(-1, Kind::Float)?;
                 sums.add(0, &divergence(&dense_NV, &candidate_NV)?)?;
             }
             if wanted.surprise {
@@ -194,7 +194,9 @@ impl Scorer<'_> {
 
 /// KL(P ‖ Q) of every position from log-probabilities: 2 × [N, V] → [N].
 fn divergence(log_p_NV: &Tensor, log_q_NV: &Tensor) -> Result<Tensor, FitnessError> {
-    let weighted_NV = log_p_NV.f_exp()?.f_mul(&log_p_NV.f_sub(log_q_NV)?)?;
+    // in place: four tensors as wide as the vocabulary are the most that scoring holds
+    let mut weighted_NV = log_p_NV.f_sub(log_q_NV)?;
+    let _ = weighted_NV.f_mul_(&log_p_NV.f_exp()?)?;
     Ok(weighted_NV.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?)
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use darwinlm_search::Minibatch;
+use darwinlm_search::{Minibatch, Piece};
 use tch::{Kind, Tensor};
 
-use super::{AdamW, AdamWSettings, TrainError, head_gradients};
+use super::{AdamW, AdamWSettings, Distillation, TrainError, head_gradients};
 use crate::fitness::batches;
 use crate::model::Model;
 use crate::tokens::Sequences;
@@ -72,46 +72,64 @@ impl Trainer {
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Trained, TrainError> {
-        let weights = self
-            .model
-            .weights()
-            .into_iter()
-            .map(|(_, w)| w.shallow_clone())
-            .collect();
-        let mut optimizer = AdamW::new(weights, self.settings.adamw)?;
+        let mut optimizer = AdamW::new(self.leaves(), self.settings.adamw)?;
         let pieces = minibatch.pieces(pool.length());
-        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
-        let ids_SL = pool.batch(&sequences, pool.length(), self.model.device());
-        let mut rows = 0;
-        let mut losses = Vec::new();
+        let ids_SL = pool.rows(&pieces, self.model.device());
+        let (mut rows, mut losses) = (0, Vec::new());
         for batch in pieces.chunks(self.settings.batch_sequences.max(1) as usize) {
-            let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
-            let positions = tokens - batch.len() as u64;
-            let mut sum = Tensor::f_zeros([], (Kind::Double, self.model.device()))?;
-            for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(TrainError::Cancelled);
-                }
-                let count = micro_batch.len() as i64;
-                let tokens = i64::from(micro_batch[0].tokens);
-                let ids_BT = ids_SL.f_narrow(0, rows, count)?.f_narrow(1, 0, tokens)?;
-                let _ = sum.f_add_(&self.accumulate(&ids_BT, positions)?)?;
-                rows += count;
-            }
+            let count = batch.len() as i64;
+            let ids_sL = ids_SL.f_narrow(0, rows, count)?;
+            losses.push(self.gradients(&ids_sL, batch, None, cancel)?);
             optimizer.step()?;
-            losses.push(sum.f_div_scalar(positions as f64)?);
-            progress(tokens);
+            rows += count;
+            progress(batch.iter().map(|piece| u64::from(piece.tokens)).sum());
         }
         trained(&losses)
     }
 
+    /// The weights, shared with an optimizer.
+    pub(super) fn leaves(&self) -> Vec<Tensor> {
+        let weights = self.model.weights().into_iter();
+        weights.map(|(_, weight)| weight.shallow_clone()).collect()
+    }
+
+    /// Computes the gradients of one optimizer step over pieces whose whole sequences are `ids_SL`,
+    /// and returns its mean loss in nats per token: [], float64, on the device.
+    pub(super) fn gradients(
+        &mut self,
+        ids_SL: &Tensor,
+        batch: &[Piece],
+        teacher: Option<Distillation<'_>>,
+        cancel: &AtomicBool,
+    ) -> Result<Tensor, TrainError> {
+        let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
+        let positions = tokens - batch.len() as u64;
+        let mut sum = Tensor::f_zeros([], (Kind::Double, self.model.device()))?;
+        let mut rows = 0;
+        for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(TrainError::Cancelled);
+            }
+            let (count, tokens) = (micro_batch.len() as i64, i64::from(micro_batch[0].tokens));
+            let ids_BT = ids_SL.f_narrow(0, rows, count)?.f_narrow(1, 0, tokens)?;
+            let _ = sum.f_add_(&self.accumulate(&ids_BT, positions, teacher)?)?;
+            rows += count;
+        }
+        Ok(sum.f_div_scalar(positions as f64)?)
+    }
+
     /// Adds the gradients of some sequences and returns the sum of their losses [], float64.
-    fn accumulate(&mut self, ids_BT: &Tensor, positions: u64) -> Result<Tensor, TrainError> {
+    fn accumulate(
+        &mut self,
+        ids_BT: &Tensor,
+        positions: u64,
+        teacher: Option<Distillation<'_>>,
+    ) -> Result<Tensor, TrainError> {
         let predicting = ids_BT.size()[1] - 1;
         // the last token predicts nothing and, attention being causal, nothing looks at it
-        let hidden_BTD = self
-            .model
-            .hidden_states(&ids_BT.f_narrow(1, 0, predicting)?);
+        let read_BT = ids_BT.f_narrow(1, 0, predicting)?;
+        let soft = teacher.map(|teacher| teacher.over(&read_BT)).transpose()?;
+        let hidden_BTD = self.model.hidden_states(&read_BT);
         let hidden_ND = hidden_BTD.f_flatten(0, 1)?;
         let target_N = ids_BT.f_narrow(1, 1, predicting)?.f_flatten(0, 1)?;
         let output_VD = self.model.output_VD();
@@ -120,7 +138,10 @@ impl Trainer {
         let chunk = i64::from(self.settings.logit_chunk_tokens);
         let (sum, slope_ND) = tch::no_grad(|| {
             let gradient = &mut output_gradient_VD;
-            head_gradients(&hidden_ND, output_VD, &target_N, scale, chunk, gradient)
+            let soft = soft.as_ref();
+            head_gradients(
+                &hidden_ND, output_VD, &target_N, soft, scale, chunk, gradient,
+            )
         })?;
         // libtorch's backward starts at a number: this one has the wanted gradient
         hidden_ND

@@ -83,7 +83,18 @@ pub enum Task {
         /// Stop at the next generation boundary when this much is spent.
         budget_gpu_seconds: Option<u64>,
     },
-    /// Compare dense, uniform and survivor on the validation slice.
+    /// Train the survivor.
+    PostTrain {
+        /// How to prune: names the database.
+        pruning: PruningSpec,
+        /// What the survivor keeps to.
+        target: TargetSpec,
+        /// How to search: the survivor is the last one of this search's ledger.
+        settings: SearchSettings,
+        /// How to train it.
+        training: PostTrainingSpec,
+    },
+    /// Compare dense, uniform and survivor, trained or not, on the validation slice.
     Evaluate {
         /// How to prune: names the database.
         pruning: PruningSpec,
@@ -91,6 +102,8 @@ pub enum Task {
         target: TargetSpec,
         /// How to search: the survivor is the last one of this search's ledger.
         settings: SearchSettings,
+        /// How the survivor was trained, if it was.
+        training: Option<PostTrainingSpec>,
         /// What to measure beyond perplexity and KL.
         evaluation: EvaluationSpec,
     },
@@ -102,6 +115,8 @@ pub enum Task {
         target: TargetSpec,
         /// How to search: the survivor is the last one of this search's ledger.
         settings: SearchSettings,
+        /// How the survivor was trained, if it was.
+        training: Option<PostTrainingSpec>,
         /// Where to and in which formats.
         export: ExportSpec,
     },
@@ -119,6 +134,8 @@ pub enum TaskKind {
     BuildDatabase,
     /// [`Task::Search`]
     Search,
+    /// [`Task::PostTrain`]
+    PostTrain,
     /// [`Task::Evaluate`]
     Evaluate,
     /// [`Task::Export`]
@@ -127,10 +144,11 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// Every kind, in the order of a run's chain.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Prepare,
         Self::BuildDatabase,
         Self::Search,
+        Self::PostTrain,
         Self::Evaluate,
         Self::Export,
     ];
@@ -141,6 +159,7 @@ impl TaskKind {
             Self::Prepare => "prepare",
             Self::BuildDatabase => "build-database",
             Self::Search => "search",
+            Self::PostTrain => "post-train",
             Self::Evaluate => "evaluate",
             Self::Export => "export",
         }
@@ -150,7 +169,7 @@ impl TaskKind {
     pub const fn needs_device(self) -> bool {
         match self {
             Self::Prepare | Self::Export => false,
-            Self::BuildDatabase | Self::Search | Self::Evaluate => true,
+            Self::BuildDatabase | Self::Search | Self::PostTrain | Self::Evaluate => true,
         }
     }
 
@@ -158,7 +177,7 @@ impl TaskKind {
     pub const fn is_work_queue(self) -> bool {
         match self {
             Self::BuildDatabase | Self::Search => true,
-            Self::Prepare | Self::Evaluate | Self::Export => false,
+            Self::Prepare | Self::PostTrain | Self::Evaluate | Self::Export => false,
         }
     }
 }
@@ -176,6 +195,7 @@ impl Task {
             Self::Prepare { .. } => TaskKind::Prepare,
             Self::BuildDatabase { .. } => TaskKind::BuildDatabase,
             Self::Search { .. } => TaskKind::Search,
+            Self::PostTrain { .. } => TaskKind::PostTrain,
             Self::Evaluate { .. } => TaskKind::Evaluate,
             Self::Export { .. } => TaskKind::Export,
         }
@@ -300,6 +320,35 @@ struct StepSchema {
     survivors: u32,
     training_tokens: u64,
     fitness_tokens: u64,
+}
+
+/// How the survivor is trained: AdamW on all of its weights, in float32.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostTrainingSpec {
+    /// Tokens to train on; the training slice is repeated, in another order each time, until they
+    /// are had.
+    pub tokens: u64,
+    /// Tokens of a sequence; at most those of the slice.
+    pub sequence_length: u32,
+    /// Sequences of an optimizer step.
+    pub batch_sequences: u32,
+    /// The highest learning rate, as a positive decimal number.
+    pub learning_rate: String,
+    /// Hundredths of all steps over which the learning rate rises to the highest, linearly.
+    pub warmup_percent: u32,
+    /// What a cosine lets the learning rate fall to at the end, in hundredths of the highest.
+    pub final_learning_rate_percent: u32,
+    /// Decay of every weight relative to the learning rate, as a decimal number.
+    pub weight_decay: String,
+    /// The greatest norm of all gradients of a step together, as a positive decimal number: longer
+    /// ones are shortened to it.
+    pub gradient_norm: String,
+    /// Hundredths of the loss that are KL(dense ‖ survivor); the rest is the cross-entropy of the
+    /// next token. 0: the dense model is not even loaded.
+    pub distillation_percent: u32,
+    /// A checkpoint is written after every so many tokens. Decides nothing of the outcome.
+    pub checkpoint_every_tokens: u64,
 }
 
 /// What `evaluate` measures beyond perplexity and KL on the validation slice.

@@ -7,6 +7,7 @@ mod database;
 mod files;
 mod model;
 mod obs;
+mod post_training;
 mod scoring;
 mod tiny;
 mod trials;

@@ -20,6 +20,7 @@ fn run(
         world.build_database(),
         world.search(2),
         world.search(3),
+        world.post_train(),
         world.evaluate(),
         world.export(),
     ];

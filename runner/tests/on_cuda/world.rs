@@ -101,17 +101,24 @@ impl World {
         })
     }
 
+    pub(crate) fn post_train(&self) -> Value {
+        json!({
+            "kind": "post-train", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
+            "settings": settings(), "training": training(),
+        })
+    }
+
     pub(crate) fn evaluate(&self) -> Value {
         json!({
             "kind": "evaluate", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
-            "settings": settings(), "evaluation": {},
+            "settings": settings(), "training": training(), "evaluation": {},
         })
     }
 
     pub(crate) fn export(&self) -> Value {
         json!({
             "kind": "export", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
-            "settings": settings(),
+            "settings": settings(), "training": training(),
             "export": {
                 "destination": self.url("out"), "formats": ["Transformers", "MaskedDense"],
                 "queryHeadLayout": "Gather",
@@ -140,6 +147,15 @@ pub(crate) fn settings() -> Value {
             {"survivors": 1, "trainingTokens": 128, "fitnessTokens": 64},
         ],
         "optimizer": {"learningRate": "1e-3", "weightDecay": "0.01", "batchSequences": 2},
+    })
+}
+
+/// Ten steps of two sequences, half of the loss being distillation.
+fn training() -> Value {
+    json!({
+        "tokens": 320, "sequenceLength": LENGTH, "batchSequences": 2, "learningRate": "1e-3",
+        "warmupPercent": 10, "finalLearningRatePercent": 10, "weightDecay": "0.01",
+        "gradientNorm": "1.0", "distillationPercent": 50, "checkpointEveryTokens": 160,
     })
 }
 

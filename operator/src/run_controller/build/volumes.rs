@@ -78,6 +78,7 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         Task::Prepare { .. }
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
+        | Task::PostTrain { .. }
         | Task::Evaluate { .. } => None,
     };
     claim_of(&task.store)

@@ -121,6 +121,7 @@ const fn stage_of(task: TaskKind) -> Stage {
         TaskKind::Prepare => Stage::Preparing,
         TaskKind::BuildDatabase => Stage::BuildingDatabase,
         TaskKind::Search => Stage::Searching,
+        TaskKind::PostTrain => Stage::PostTraining,
         TaskKind::Evaluate => Stage::Evaluating,
         TaskKind::Export => Stage::Exporting,
     }

@@ -116,6 +116,7 @@ const fn camel_case(task: TaskKind) -> &'static str {
         TaskKind::Prepare => "Prepare",
         TaskKind::BuildDatabase => "BuildDatabase",
         TaskKind::Search => "Search",
+        TaskKind::PostTrain => "PostTrain",
         TaskKind::Evaluate => "Evaluate",
         TaskKind::Export => "Export",
     }

@@ -202,6 +202,7 @@ const fn reason_of(task: TaskKind) -> Reason {
         TaskKind::Prepare => Reason::Preparing,
         TaskKind::BuildDatabase => Reason::BuildingDatabase,
         TaskKind::Search => Reason::Searching,
+        TaskKind::PostTrain => Reason::PostTraining,
         TaskKind::Evaluate => Reason::Evaluating,
         TaskKind::Export => Reason::Exporting,
     }
