@@ -9,6 +9,7 @@ mod prepare;
 mod search;
 mod source;
 mod work;
+mod would_fit;
 
 pub use work::do_task;
 

@@ -104,7 +104,8 @@ pub fn cuda() -> Result<Device, DeviceError> {
     Ok(Device::Cuda(0))
 }
 
-// SAFETY: `device/calls.cpp` defines them: they take nothing and set or read plain flags.
+// SAFETY: `device/calls.cpp` defines them: they write through the references they are given and
+// let no C++ exception out.
 unsafe extern "C" {
     /// Whether libtorch's CUDA half is in the process; unlike tch's question, this caches nothing.
     safe fn darwinlm_has_cuda() -> bool;
@@ -113,6 +114,27 @@ unsafe extern "C" {
     safe fn darwinlm_compute_deterministically();
     #[cfg(test)]
     safe fn darwinlm_computes_deterministically() -> bool;
+    /// Three counts of bytes of the first CUDA device, if there is one.
+    safe fn darwinlm_cuda_memory(free: &mut u64, held: &mut u64, kept: &mut u64) -> bool;
+    /// Hands memory that no tensor holds back to the driver.
+    safe fn darwinlm_cuda_give_back();
+}
+
+/// Bytes that tensors of this process can take in all on a device, those that they hold now
+/// included. `None` on the CPU: there, others decide.
+pub fn capacity(device: Device) -> Option<u64> {
+    let Device::Cuda(_) = device else {
+        return None;
+    };
+    let (mut free, mut held, mut kept) = (0, 0, 0);
+    darwinlm_cuda_memory(&mut free, &mut held, &mut kept).then(|| free + held + kept)
+}
+
+/// Gives memory back that libtorch keeps for reuse, so that it can be cut anew.
+pub fn give_back(device: Device) {
+    if let Device::Cuda(_) = device {
+        darwinlm_cuda_give_back();
+    }
 }
 
 /// Fixes how many threads one operation uses, and that operations do not overlap.

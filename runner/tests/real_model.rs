@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use darwinlm_runner::fitness::{ScoreSettings, Scorer, Teacher, write_teacher};
 use darwinlm_runner::model::{DenseModel, Model};
+use darwinlm_runner::no_grad::no_grad;
 use darwinlm_runner::prune::{
     CalibrationSettings, ModuleLevels, build_module, calibrate, unit_columns,
 };
@@ -66,7 +67,7 @@ fn predictions_on_prose_are_those_of_transformers() {
     assert!(own.equal(&ids_ST));
     let expected_ST = fixture.integers("argmax").unwrap();
     let mut agreed = 0;
-    tch::no_grad(|| {
+    no_grad(|| {
         for row in 0..8 {
             let hidden_TD = dense.model.hidden_states(&ids_ST.narrow(0, row, 1)).get(0);
             let argmax_T = dense.model.logits(&hidden_TD).argmax(-1, false);

@@ -256,11 +256,11 @@ fn var_stores_and_optimizers_work() {
     let file = std::env::temp_dir().join(format!("fake-cuda-{}.safetensors", std::process::id()));
     vs.save(&file).unwrap();
     let last = loss().double_value(&[]);
-    tch::no_grad(|| {
-        vs.trainable_variables().iter_mut().for_each(|v| {
-            let _ = v.zero_();
-        })
-    });
+    let no_grad = tch::no_grad_guard();
+    for mut weight in vs.trainable_variables() {
+        let _ = weight.zero_();
+    }
+    drop(no_grad);
     vs.load(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     assert_eq!(loss().double_value(&[]), last);

@@ -13,6 +13,7 @@ use darwinlm_task::{DatabaseReport, ExitCode, PruningSpec, TokenSlice, paths};
 use super::compute::{Prepared, ladders};
 use super::work::{Context, Ended, store_failure};
 use crate::failure::{Failure, caught};
+use crate::memory::Sizes;
 
 pub(super) use by_hand::{by_hand, folder_store};
 
@@ -116,6 +117,7 @@ async fn fill(
         scratch: &context.cache,
         name: &context.worker,
         cancel: &context.stop.flag,
+        sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder
         .ranges(workers)

@@ -14,7 +14,7 @@ use darwinlm_task::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, post_train, prepare, search};
+use super::{build_database, evaluate, export, post_train, prepare, search, would_fit};
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
@@ -130,13 +130,16 @@ async fn attempt(
     stop: Stop,
     started: Instant,
 ) -> Result<Ended, Failure> {
-    caught(async {
-        Context::open(spec, worker, cache, reporter, metrics, stop, started)
-            .await?
-            .run()
-            .await
-    })
-    .await
+    let context = caught(Context::open(
+        spec, worker, cache, reporter, metrics, stop, started,
+    ))
+    .await?;
+    match caught(context.run()).await {
+        Err(failure) if failure.code == ExitCode::OutOfMemory => {
+            Err(would_fit::told(&context, failure).await)
+        }
+        ended => ended,
+    }
 }
 
 fn read_task() -> Result<TaskSpec, Failure> {

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{FitnessError, Teacher};
 use crate::model::Model;
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 
 /// What of the numerics plan scoring needs.
@@ -140,7 +141,7 @@ impl Scorer<'_> {
             let count = batch.len() as i64;
             let ids_BL = ids_SL.f_narrow(0, rows, count)?;
             rows += count;
-            tch::no_grad(|| self.add(model, batch, &ids_BL, wanted, &sums))?;
+            no_grad(|| self.add(model, batch, &ids_BL, wanted, &sums))?;
             let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
             positions += tokens - batch.len() as u64;
             progress(tokens);

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::TrainError;
 use crate::model::Model;
+use crate::no_grad::no_grad;
 
 /// A part of the loss that is KL(dense ‖ model).
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub struct SoftTargets<'a> {
 impl<'a> Distillation<'a> {
     /// Reads token ids [B, T] with the dense model.
     pub fn over(&self, tokens_BT: &Tensor) -> Result<SoftTargets<'a>, TrainError> {
-        let states_BTD = tch::no_grad(|| self.dense.hidden_states(tokens_BT));
+        let states_BTD = no_grad(|| self.dense.hidden_states(tokens_BT));
         Ok(SoftTargets {
             states_ND: states_BTD.f_flatten(0, 1)?,
             dense: self.dense,

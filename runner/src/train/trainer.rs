@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::{AdamW, AdamWSettings, Distillation, TrainError, head_gradients};
 use crate::fitness::batches;
 use crate::model::Model;
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 
 /// How a candidate is trained.
@@ -136,7 +137,7 @@ impl Trainer {
         let mut output_gradient_VD = output_VD.detach().f_zeros_like()?;
         let scale = 1.0 / positions as f64;
         let chunk = i64::from(self.settings.logit_chunk_tokens);
-        let (sum, slope_ND) = tch::no_grad(|| {
+        let (sum, slope_ND) = no_grad(|| {
             let gradient = &mut output_gradient_VD;
             let soft = soft.as_ref();
             head_gradients(
@@ -150,7 +151,7 @@ impl Trainer {
             .f_backward()?;
         let mut gradient = output_VD.grad();
         if gradient.defined() {
-            let _ = tch::no_grad(|| gradient.f_add_(&output_gradient_VD))?;
+            let _ = no_grad(|| gradient.f_add_(&output_gradient_VD))?;
         } else {
             // an untied matrix takes part in no graph here: let autograd put the gradient in place
             output_VD

@@ -5,6 +5,8 @@
 #![allow(non_snake_case, clippy::unwrap_used)]
 
 mod bench;
+mod caps;
+mod memory;
 mod runs;
 #[path = "../core/tiny.rs"]
 #[allow(dead_code, reason = "shared with the tests of the core")]

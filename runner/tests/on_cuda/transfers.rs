@@ -3,9 +3,10 @@
 use std::sync::atomic::AtomicBool;
 
 use darwinlm_runner::prune::{CalibrationSettings, build_module, calibrate};
-use darwinlm_runner::stitch::columns_per_unit;
+use darwinlm_runner::stitch::{columns_per_unit, stitch};
+use darwinlm_runner::train::{Distillation, LearningRate, PostTraining, PostTrainingSettings};
 use darwinlm_runner::trial::{TrialProgress, run_trial};
-use darwinlm_search::{AttentionUnit, Ladder, Module, ModuleKind};
+use darwinlm_search::{AttentionUnit, Genome, Ladder, Level, Module, ModuleKind};
 use darwinlm_task::NumericsPlan;
 
 use crate::bench::{Bench, minibatch, trial};
@@ -92,6 +93,40 @@ fn a_trial_waits_once_a_minibatch_and_uploads_what_it_is_made_of() {
             }
         }
     }
+}
+
+#[test]
+fn a_step_of_post_training_uploads_its_tokens_and_waits_for_its_loss() {
+    let _figures = fake_cuda::exclusive();
+    let bench = Bench::new("tiny-gqa", NumericsPlan::cuda(1));
+    let genome = Genome::uniform(3, Level::new(1).unwrap());
+    let survivor = stitch(&bench.dense, &bench.database, &genome).unwrap();
+    let settings = PostTrainingSettings {
+        train: bench.context().settings.train,
+        rate: LearningRate {
+            peak: 1e-3,
+            last: 0.1,
+            warmup: 1,
+            steps: 4,
+        },
+        gradient_norm: 1.0,
+    };
+    let (dense, order) = (&bench.dense.model, minibatch(8));
+    let teacher = Some(Distillation { dense, share: 0.5 });
+    let mut run = PostTraining::new(&survivor, settings, &bench.training, &order, teacher).unwrap();
+    let mut steps = 0;
+    while !run.is_done() {
+        let step = counted(|| {
+            run.step(&AtomicBool::new(false)).unwrap();
+        });
+        let once = Transfers {
+            uploads: 1,
+            host_reads: 1,
+        };
+        assert_eq!(step, once);
+        steps += 1;
+    }
+    assert_eq!(steps, 4);
 }
 
 /// The stated numbers: see "On CUDA" in runner/README.md.

@@ -12,32 +12,37 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Tokens of a sequence.
-pub(crate) const LENGTH: u32 = 16;
-
 /// A run of its own, planned for one device and worked on by another.
 pub(crate) struct World {
     folder: TempDir,
     runtime: Runtime,
     model: &'static str,
     unit: &'static str,
+    /// Tokens of a sequence.
+    length: u32,
 }
 
 impl World {
     /// A run of a fixture, `unit` being its unit of attention.
     pub(crate) fn new(model: &'static str, unit: &'static str) -> Self {
+        Self::of_length(model, unit, 16)
+    }
+
+    /// The same with sequences of another length.
+    pub(crate) fn of_length(model: &'static str, unit: &'static str, length: u32) -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             runtime: Runtime::new().unwrap(),
             model,
             unit,
+            length,
         };
         std::fs::create_dir(world.path("cache")).unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let ids = (0..200 * LENGTH).map(|_| (random.next_u32() % 96) as i32);
+        let ids = (0..200 * length).map(|_| (random.next_u32() % 96) as i32);
         let stream: Vec<i32> = ids.collect();
         let tokens = world.path("tokens.safetensors");
-        Sequences::pack(&stream, LENGTH).write(&tokens).unwrap();
+        Sequences::pack(&stream, length).write(&tokens).unwrap();
         world
     }
 
@@ -79,12 +84,12 @@ impl World {
             "kind": "prepare", "model": format!("file://{}", fixture(self.model).display()),
             "threads": 1, "pruning": self.pruning(), "target": {"sparsityPercent": 20},
             "data": {
-                "sequenceLength": LENGTH,
+                "sequenceLength": self.length,
                 "calibration": {
                     "source": {"url": self.url("tokens.safetensors"), "textField": "text"},
                     "tokens": 256,
                 },
-                "training": slice(1024), "fitness": slice(256), "validation": slice(64),
+                "training": slice(1024), "fitness": slice(256), "validation": slice(128),
             },
             "searchDigest": "sha256:0",
         })
@@ -104,21 +109,21 @@ impl World {
     pub(crate) fn post_train(&self) -> Value {
         json!({
             "kind": "post-train", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
-            "settings": settings(), "training": training(),
+            "settings": settings(), "training": self.training(),
         })
     }
 
     pub(crate) fn evaluate(&self) -> Value {
         json!({
             "kind": "evaluate", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
-            "settings": settings(), "training": training(), "evaluation": {},
+            "settings": settings(), "training": self.training(), "evaluation": {},
         })
     }
 
     pub(crate) fn export(&self) -> Value {
         json!({
             "kind": "export", "pruning": self.pruning(), "target": {"sparsityPercent": 20},
-            "settings": settings(), "training": training(),
+            "settings": settings(), "training": self.training(),
             "export": {
                 "destination": self.url("out"), "formats": ["Transformers", "MaskedDense"],
                 "queryHeadLayout": "Gather",
@@ -130,6 +135,16 @@ impl World {
         json!({
             "levels": 5, "spacing": "Parameters", "mlpGranularity": 8,
             "attentionUnit": self.unit, "dampingPermille": 10,
+        })
+    }
+
+    /// Steps of two sequences, half of the loss being distillation.
+    fn training(&self) -> Value {
+        json!({
+            "tokens": 320, "sequenceLength": self.length, "batchSequences": 2,
+            "learningRate": "1e-3", "warmupPercent": 10, "finalLearningRatePercent": 10,
+            "weightDecay": "0.01", "gradientNorm": "1.0", "distillationPercent": 50,
+            "checkpointEveryTokens": 160,
         })
     }
 
@@ -147,15 +162,6 @@ pub(crate) fn settings() -> Value {
             {"survivors": 1, "trainingTokens": 128, "fitnessTokens": 64},
         ],
         "optimizer": {"learningRate": "1e-3", "weightDecay": "0.01", "batchSequences": 2},
-    })
-}
-
-/// Ten steps of two sequences, half of the loss being distillation.
-fn training() -> Value {
-    json!({
-        "tokens": 320, "sequenceLength": LENGTH, "batchSequences": 2, "learningRate": "1e-3",
-        "warmupPercent": 10, "finalLearningRatePercent": 10, "weightDecay": "0.01",
-        "gradientNorm": "1.0", "distillationPercent": 50, "checkpointEveryTokens": 160,
     })
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod by_hand;
+mod devices;
 mod exports;
 mod post_training;
 mod stops;
