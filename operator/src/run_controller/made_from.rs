@@ -147,6 +147,11 @@ mod tests {
             ),
             ("  evaluation: {}\n", "", Some(Field::Evaluation)),
             (
+                "postTraining: {tokens: 1048576}",
+                "postTraining: {tokens: 1048577}",
+                Some(Field::PostTraining),
+            ),
+            (
                 "pvc://exports/smollm2",
                 "pvc://exports/b",
                 Some(Field::Export),

@@ -54,7 +54,7 @@ pub(super) fn post_training(spec: &PruningRunSpec) -> Result<Option<PostTraining
     }
     let asked_tokens = tokens(&field("tokens"), *asked_tokens, u64::from(sequence_length))?;
     let slice = tokens("spec.data.training.tokens", spec.data.training.tokens, 1)?;
-    if asked_tokens / MOST_PASSES > slice {
+    if asked_tokens.div_ceil(MOST_PASSES) > slice {
         return Err(Rejection::invalid(
             &field("tokens"),
             format_args!(

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use darwinlm_search::{Digest, Genome};
 use darwinlm_store::digest_bytes;
-use darwinlm_task::{EvaluationReport, ExitCode};
+use darwinlm_task::EvaluationReport;
 use serde::{Deserialize, Serialize};
 
 use crate::command::search::Found;
 use crate::command::work::{Context, store_failure};
-use crate::failure::{Failure, OrFail};
+use crate::failure::Failure;
 
 /// What an evaluation is of: another survivor or another training has another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,8 @@ pub(in crate::command) struct Evaluation {
 }
 
 impl Evaluation {
-    /// The one that is stored, if there is one.
+    /// The one that is stored, if there is one. What cannot be read, as another version's, is
+    /// measured anew.
     pub(in crate::command) async fn stored(context: &Context) -> Result<Option<Self>, Failure> {
         let key = context.paths.evaluation();
         let bytes = context.store.get_if_exists(&key).await;
@@ -50,9 +51,9 @@ impl Evaluation {
             return Ok(None);
         };
         let known = serde_json::from_slice(&bytes);
-        known
-            .map(Some)
-            .or_fail(ExitCode::BadData, format!("failed to read {key}"))
+        Ok(known
+            .inspect_err(|error| tracing::warn!(key, %error, "the evaluation cannot be read"))
+            .ok())
     }
 
     /// Stores it and returns what was measured.
