@@ -11,7 +11,7 @@ fn main() {
         return;
     };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libraries}");
-    let calls = "src/device/deterministic.cpp";
+    let calls = "src/device/calls.cpp";
     println!("cargo:rerun-if-changed={calls}");
     let headers = Path::new(&libraries).with_file_name("include");
     cc::Build::new()

@@ -12,7 +12,8 @@ use darwinlm_task::{DatabaseReport, ExitCode, PruningSpec, TokenSlice, paths};
 
 use super::compute::{Prepared, ladders};
 use super::work::{Context, Ended, store_failure};
-use crate::failure::Failure;
+use crate::failure::{Failure, caught};
+use crate::memory::Sizes;
 
 pub(super) use by_hand::{by_hand, folder_store};
 
@@ -122,6 +123,7 @@ async fn fill(
         scratch: &context.cache,
         name: &context.worker,
         cancel: &context.stop.flag,
+        sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder
         .ranges(workers)
@@ -167,7 +169,7 @@ async fn fill(
             // The owner before may have finished between our look and our claim.
             let ended = match is_done(share, &builder, teachers).await? {
                 true => Ok(Ended::Done),
-                false => work_on(share, context, prepared, &builder, teachers).await,
+                false => caught(work_on(share, context, prepared, &builder, teachers)).await,
             };
             match ended {
                 Ok(Ended::Done) => claim.finish().await,

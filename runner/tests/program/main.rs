@@ -3,6 +3,7 @@
 
 mod build_database;
 mod by_hand;
+mod devices;
 mod exports;
 mod post_training;
 mod stops;
