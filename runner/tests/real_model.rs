@@ -243,7 +243,7 @@ fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> 
             0,
         );
         for &gone in &order {
-            let _ = blocks_UGG
+            blocks_UGG
                 .get(i64::from(gone))
                 .copy_(&Tensor::eye(width, (Kind::Double, Device::Cpu)));
         }
