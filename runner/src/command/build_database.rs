@@ -20,8 +20,9 @@ pub(super) use by_hand::{by_hand, folder_store};
 use builder::{Builder, MODULES, Recipe};
 use teachers::write_teachers;
 
-/// A builder that raised an exception so often is a bug; see the store's claims.
-const EXCEPTIONS: usize = 3;
+/// How many builders may have raised an exception before none tries again: a folder outlives runs and
+/// versions, so that it is the Job's own limit that ends a run.
+const EXCEPTIONS: usize = usize::MAX;
 
 /// How often a worker without work looks whether the others are done.
 const POLL: Duration = Duration::from_millis(500);
@@ -37,8 +38,8 @@ enum Share {
 impl Share {
     fn subject(&self) -> String {
         match self {
-            Self::Blocks(range) => format!("database-{:04}-{:04}", range.start, range.end),
-            Self::Teachers => "teachers".to_owned(),
+            Self::Blocks(range) => format!("blocks-{:04}-{:04}", range.start, range.end),
+            Self::Teachers => "states".to_owned(),
         }
     }
 }
@@ -58,7 +59,11 @@ pub(super) async fn task(
     let teachers = FolderWriter::new(&context.store, &paths::teacher(&prepared.teacher_digest()));
     let folder = match complete(&writer, &teachers).await? {
         Some(folder) => folder,
-        None => match fill(context, &prepared, pruning, workers, &writer, &teachers).await? {
+        None => match fill(
+            context, &prepared, pruning, workers, &digest, &writer, &teachers,
+        )
+        .await?
+        {
             Some(folder) => folder,
             None => return Ok(Ended::Stopped),
         },
@@ -88,6 +93,7 @@ async fn fill(
     prepared: &Prepared,
     pruning: &PruningSpec,
     workers: u32,
+    digest: &str,
     writer: &FolderWriter,
     teachers: &FolderWriter,
 ) -> Result<Option<Folder>, Failure> {
@@ -125,12 +131,10 @@ async fn fill(
         .map(Share::Blocks)
         .chain([Share::Teachers])
         .collect();
-    let mut claims = Claims::new(
-        &context.store,
-        &context.paths,
-        &context.worker,
-        context.times,
-    );
+    let claims = |key: &str| Claims::new(&context.store, key, &context.worker, context.times);
+    // Below the folders, not below the run: other runs may want the same ones at the same time.
+    let mut database_claims = claims(&paths::database(digest));
+    let mut teacher_claims = claims(&paths::teacher(&prepared.teacher_digest()));
     loop {
         if *context.stop.watch.borrow() {
             return Ok(None);
@@ -143,6 +147,10 @@ async fn fill(
             }
             open += 1;
             let subject = share.subject();
+            let claims = match share {
+                Share::Blocks(_) => &mut database_claims,
+                Share::Teachers => &mut teacher_claims,
+            };
             let claim = match claims
                 .claim(&subject, EXCEPTIONS)
                 .await

@@ -59,7 +59,7 @@ pub(super) async fn task(
     let subject = format!("post-train-{digest}");
     let mut claims = Claims::new(
         &context.store,
-        &context.paths,
+        context.paths.prefix(),
         &context.worker,
         context.times,
     );

@@ -74,21 +74,23 @@ impl Builder<'_> {
 
     /// Whether every module of the range is in the store.
     pub(super) async fn is_done(&self, range: &Range<u32>) -> Result<bool, Failure> {
+        Ok(self.open(range).await?.is_empty())
+    }
+
+    /// From the first block of the range that lacks a module to the last one: others need neither
+    /// Hessians nor, behind the last, a forward pass.
+    async fn open(&self, range: &Range<u32>) -> Result<Range<u32>, Failure> {
+        let mut open = range.end..range.start;
         for block in range.clone() {
             for kind in ModuleKind::ALL {
                 let part = Module { block, kind }.to_string();
-                if self
-                    .writer
-                    .part(&part)
-                    .await
-                    .map_err(store_failure)?
-                    .is_none()
-                {
-                    return Ok(false);
+                let part = self.writer.part(&part).await.map_err(store_failure)?;
+                if part.is_none() {
+                    open = open.start.min(block)..block + 1;
                 }
             }
         }
-        Ok(true)
+        Ok(open)
     }
 
     /// Builds the modules of a range that are not in the store yet.
@@ -97,6 +99,7 @@ impl Builder<'_> {
         range: &Range<u32>,
         mut progress: impl FnMut(u64, u64, &str),
     ) -> Result<Ended, Failure> {
+        let range = self.open(range).await?;
         let tokens = u64::from(self.calibration.count()) * u64::from(self.calibration.length());
         let settings = CalibrationSettings {
             batch_sequences: self.recipe.hessian_batch_sequences,
