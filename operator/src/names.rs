@@ -57,9 +57,11 @@ impl JobKey {
             .find(|kind| labels.get(LABEL_TASK) == Some(&kind.name().to_owned()))?;
         let first_generation = match task {
             TaskKind::Search => labels.get(LABEL_FIRST_GENERATION)?.parse().ok()?,
-            TaskKind::Prepare | TaskKind::BuildDatabase | TaskKind::Evaluate | TaskKind::Export => {
-                0
-            }
+            TaskKind::Prepare
+            | TaskKind::Measure
+            | TaskKind::BuildDatabase
+            | TaskKind::Evaluate
+            | TaskKind::Export => 0,
         };
         let attempt = labels.get(LABEL_ATTEMPT)?.parse().ok()?;
         Some(Self {

@@ -4,9 +4,11 @@ mod build_database;
 mod compute;
 mod evaluate;
 mod export;
+mod measure;
 mod prepare;
 mod search;
 mod source;
+mod target;
 mod work;
 
 use darwinlm_task::ExitCode;

@@ -92,6 +92,45 @@ pub fn stitch(
     })
 }
 
+/// A block with one module alone, cut to its first units: of the shapes that a candidate's has which
+/// keeps as many, whatever it computes.
+pub fn cut_block(
+    whole: &Block,
+    shape: &Shape,
+    kind: ModuleKind,
+    units: u32,
+) -> Result<Block, StitchError> {
+    let level = |owner: &Tensor| {
+        let columns = i64::from(units) * i64::from(columns_per_unit(shape, kind));
+        Ok::<_, StitchError>(StoredLevel {
+            kept: (0..units).collect(),
+            weight_RS: owner.f_narrow(1, 0, columns)?.f_contiguous()?,
+        })
+    };
+    let is_whole = units == shape.units(kind);
+    let attention = match (kind, &whole.attention) {
+        (ModuleKind::Attention, Some((norm, whole))) => Some((
+            norm.view(),
+            match is_whole {
+                true => whole.view(),
+                false => cut_attention(whole, &level(&whole.o_DQ)?, shape)?,
+            },
+        )),
+        _ => None,
+    };
+    let mlp = match (kind, &whole.mlp) {
+        (ModuleKind::Mlp, Some((norm, whole))) => Some((
+            norm.view(),
+            match is_whole {
+                true => whole.view(),
+                false => cut_mlp(whole, &level(&whole.down_DC)?)?,
+            },
+        )),
+        _ => None,
+    };
+    Ok(Block { attention, mlp })
+}
+
 enum Cut {
     Dense,
     Pruned(StoredLevel),

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod data;
+mod evaluation;
 mod identity;
 mod pods;
 mod search;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_api::{Placement as PodPlacement, PruningRun, Resources};
-use darwinlm_task::{DeviceRequest, EvaluationSpec, RunIdentity, Task, TaskKind, TaskSpec};
+use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -48,8 +49,9 @@ pub struct ValidatedRun {
     pub store: String,
     /// The device to compute on.
     pub device: DeviceRequest,
-    /// The tasks in order: `prepare`, `build-database`, `search`, then `evaluate` and `export`
-    /// where asked for. The search's runs to the last generation.
+    /// The tasks in order: `prepare`, `measure` where something counts in latency,
+    /// `build-database`, `search`, then `evaluate` and `export` where asked for. The search's runs
+    /// to the last generation.
     pub chain: Vec<Task>,
     /// Workers of `build-database`, at least 1.
     pub pruning_workers: u32,
@@ -160,8 +162,12 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             budget_gpu_seconds: None,
         },
     ];
-    if spec.evaluation.is_some() {
-        let evaluation = EvaluationSpec {};
+    if pruning.spacing.is_measured() || target.is_measured() {
+        let pruning = pruning.clone();
+        chain.insert(1, Task::Measure { pruning, target });
+    }
+    if let Some(evaluation) = &spec.evaluation {
+        let evaluation = evaluation::evaluation(evaluation)?;
         let (pruning, settings) = (pruning.clone(), settings.clone());
         chain.push(Task::Evaluate {
             pruning,
@@ -255,7 +261,7 @@ impl ValidatedRun {
         match task {
             TaskKind::BuildDatabase => self.pruning_workers,
             TaskKind::Search => self.search_workers,
-            TaskKind::Prepare | TaskKind::Evaluate | TaskKind::Export => 1,
+            TaskKind::Prepare | TaskKind::Measure | TaskKind::Evaluate | TaskKind::Export => 1,
         }
     }
 

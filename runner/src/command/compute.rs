@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use darwinlm_search::{Ladder, Ladders, ModuleKind, PerKind, Shape};
+use darwinlm_search::{Ladder, Ladders, LatencyTable, ModuleKind, PerKind, Shape};
 use darwinlm_store::{Folder, open_folder};
 use darwinlm_task::{
-    DeviceClass, DeviceRequest, ExitCode, NumericsPlan, Plan, PruningSpec, REASON_DEVICE_UNUSABLE,
-    Spacing, TokenSlice, paths,
+    DeviceClass, DeviceRequest, ExitCode, LATENCY_VERSION, LatencyRecord, NumericsPlan, Plan,
+    PruningSpec, REASON_DEVICE_UNUSABLE, Spacing, StoredLatency, TokenSlice, paths,
 };
 use serde_json::json;
 use tch::Device;
@@ -41,7 +41,43 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) device: Device,
     pub(super) device_class: DeviceClass,
+    /// The run's table of latencies, where the task works from it.
+    pub(super) latency: Option<Latency>,
     tokens: Folder,
+}
+
+/// The table of latencies that a run is made from.
+pub(super) struct Latency {
+    pub(super) digest: String,
+    /// sha256 of the stored file, as hex.
+    pub(super) sha256: String,
+    pub(super) stored: StoredLatency,
+}
+
+impl Latency {
+    /// Reads what `measure` has left.
+    pub(super) async fn read(context: &Context) -> Result<Self, Failure> {
+        let (store, key) = (&context.store, context.paths.latency());
+        let LatencyRecord { digest, sha256 } = store.get_json(&key).await.map_err(store_failure)?;
+        let key = paths::latency(&digest);
+        let bytes = store.read_verified(&key, &sha256).await;
+        let doing = || format!("failed to read {key}");
+        let stored: StoredLatency = serde_json::from_slice(&bytes.map_err(store_failure)?)
+            .or_fail(ExitCode::BadData, doing())?;
+        if stored.version != LATENCY_VERSION {
+            let found = stored.version;
+            let found = format!("its version is {found}; accepted: {LATENCY_VERSION}");
+            return Err(Failure::new(
+                ExitCode::BadData,
+                format!("{}: {found}", doing()),
+            ));
+        }
+        Ok(Self {
+            digest,
+            sha256,
+            stored,
+        })
+    }
 }
 
 impl Prepared {
@@ -65,10 +101,15 @@ impl Prepared {
         }
         device::set_threads(plan.numerics.threads);
         let tokens = complete(context, &paths::tokens(&plan.tokens)).await?;
+        let latency = match context.spec.task.reads_latency() {
+            true => Some(Latency::read(context).await?),
+            false => None,
+        };
         Ok(Self {
             plan,
             device,
             device_class,
+            latency,
             tokens,
         })
     }
@@ -128,16 +169,26 @@ impl Prepared {
         Ok(folder)
     }
 
+    /// The run's table of latencies, where the ladders are made from it.
+    pub(super) fn spaced_by(&self, pruning: &PruningSpec) -> Option<&Latency> {
+        let latency = self.latency.as_ref();
+        latency.filter(|_| pruning.spacing.is_measured())
+    }
+
     /// The digest that names the level database of this model, these calibration tokens and these
     /// numbers.
     pub(super) fn database_digest(&self, pruning: &PruningSpec) -> String {
-        digest_of(&json!({
+        let mut made_from = json!({
             "version": database::FORMAT_VERSION,
             "model": self.plan.model,
             "calibration": self.plan.calibration.sha256,
             "pruning": pruning,
             "numerics": self.plan.numerics,
-        }))
+        });
+        if let Some(latency) = self.spaced_by(pruning) {
+            made_from["latencyTable"] = json!(latency.sha256);
+        }
+        digest_of(&made_from)
     }
 
     /// The digest that names the teacher states of this model over these slices.
@@ -225,26 +276,33 @@ async fn complete(context: &Context, key: &str) -> Result<Folder, Failure> {
         })
 }
 
-/// The ladders of a spec for a model.
+/// The ladders of a spec for a model; where they are spaced by time, `table` is what they are made
+/// from.
 ///
 /// # Errors
 /// Exit code 78 when a kind cannot have them.
 pub(super) fn ladders(
     shape: &Shape,
-    levels: u32,
-    mlp_granularity: u32,
-    spacing: Spacing,
+    pruning: &PruningSpec,
+    table: Option<&LatencyTable>,
 ) -> Result<Ladders, Failure> {
-    let Spacing::Parameters = spacing;
-    let levels = u8::try_from(levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
+    let levels = u8::try_from(pruning.levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
     let ladder = |kind: ModuleKind, granularity| {
-        Ladder::spaced(shape.units(kind), levels, granularity).or_fail(
+        let made = match (pruning.spacing, table) {
+            (Spacing::Parameters, _) => Ladder::spaced(shape.units(kind), levels, granularity),
+            (Spacing::Latency, Some(table)) => table.ladder(kind, levels),
+            (Spacing::Latency, None) => {
+                let message = "ladders spaced by time are asked for without a table of times";
+                return Err(Failure::new(ExitCode::Bug, message));
+            }
+        };
+        made.or_fail(
             ExitCode::BadSpec,
             format!("spec.pruning has no ladder for {kind}"),
         )
     };
     Ok(PerKind {
         attention: ladder(ModuleKind::Attention, 1)?,
-        mlp: ladder(ModuleKind::Mlp, mlp_granularity)?,
+        mlp: ladder(ModuleKind::Mlp, pruning.mlp_granularity)?,
     })
 }

@@ -1,13 +1,15 @@
 //! `evaluate`: dense, uniform and survivor side by side on held-out tokens.
 
+mod latency;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use darwinlm_search::{FitnessKind, Genome, Level, Problem};
 use darwinlm_store::open_folder;
 use darwinlm_task::{
-    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, Measured, NumericsPlan, PruningSpec,
-    SearchSettings, TargetSpec, TokenSlice,
+    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, LatencyWorkload, Measured,
+    NumericsPlan, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -111,7 +113,7 @@ pub(super) async fn task(
     pruning: &PruningSpec,
     target: TargetSpec,
     settings: &SearchSettings,
-    EvaluationSpec {}: &EvaluationSpec,
+    EvaluationSpec { latency }: &EvaluationSpec,
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
@@ -132,7 +134,9 @@ pub(super) async fn task(
                 &problem.start,
                 &survivor.genome,
             ];
-            let Some(measured) = compare(context, &prepared, &database, &problem, genomes).await?
+            let asked = *latency;
+            let Some(measured) =
+                compare(context, &prepared, &database, &problem, genomes, asked).await?
             else {
                 return Ok(Ended::Stopped);
             };
@@ -158,8 +162,12 @@ async fn compare(
     database: &Database,
     problem: &Problem,
     genomes: [&Genome; 3],
+    workload: Option<LatencyWorkload>,
 ) -> Result<Option<EvaluationReport>, Failure> {
     let dense = prepared.dense(context).await?;
+    if let Some(workload) = workload {
+        latency::check(workload, &dense.config)?;
+    }
     let tokens = prepared
         .sequences(context, TokenSlice::Validation, &dense)
         .await?;
@@ -192,11 +200,21 @@ async fn compare(
         };
         measured.push(figures);
     }
+    let mut latency = None;
+    if let Some(workload) = workload {
+        let pruned = stitch(&dense, database, genomes[2])
+            .or_fail(ExitCode::BadData, "failed to assemble a model")?;
+        latency = latency::measure(context, prepared, &dense, &pruned, &pool.tokens, workload)?;
+        if latency.is_none() {
+            return Ok(None);
+        }
+    }
     let [dense, uniform, pruned] = measured.try_into().expect("three models were measured");
     Ok(Some(EvaluationReport {
         dense,
         uniform,
         pruned,
+        latency,
     }))
 }
 

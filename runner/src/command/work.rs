@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, prepare, search};
+use super::{build_database, evaluate, export, measure, prepare, search};
 use crate::failure::{Failure, OrFail};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
@@ -262,6 +262,7 @@ impl Context {
                 };
                 prepare::prepare(self, &asked, search_digest).await
             }
+            Task::Measure { pruning, target } => measure::task(self, pruning, *target).await,
             Task::BuildDatabase { pruning, workers } => {
                 build_database::task(self, pruning, *workers).await
             }

@@ -34,6 +34,11 @@ pub fn teacher(digest: &str) -> String {
     format!("teachers/{digest}")
 }
 
+/// `latency/<digest>.json`: the times of a model's modules on one device.
+pub fn latency(digest: &str) -> String {
+    format!("latency/{digest}.json")
+}
+
 /// The keys below one run's own prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPaths {
@@ -61,6 +66,11 @@ impl RunPaths {
     /// `plan.json`: what `prepare` fixed.
     pub fn plan(&self) -> String {
         format!("{}/plan.json", self.prefix)
+    }
+
+    /// `latency.json`: which table of latencies is the run's.
+    pub fn latency(&self) -> String {
+        format!("{}/latency.json", self.prefix)
     }
 
     /// `ledger/<index>.json`: entry 0 is the search's own definition, entry g closes generation g.

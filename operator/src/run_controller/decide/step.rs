@@ -57,7 +57,11 @@ pub(super) fn next<'a>(
             .search
             .as_ref()
             .map_or(0, |search| search.generation.unsigned_abs()),
-        TaskKind::Prepare | TaskKind::BuildDatabase | TaskKind::Evaluate | TaskKind::Export => 0,
+        TaskKind::Prepare
+        | TaskKind::Measure
+        | TaskKind::BuildDatabase
+        | TaskKind::Evaluate
+        | TaskKind::Export => 0,
     };
     // The newest Job of the task, also one that got some generations further before it failed.
     let newest = observed
