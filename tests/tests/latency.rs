@@ -135,6 +135,12 @@ fn latency_is_evaluated_where_it_is_asked_for_and_fits_the_context() {
     };
     assert!(memory("pruned") < memory("dense"));
 
+    world.edit("newTokens: 4", "newTokens: 5");
+    let refused = world.run(&[]);
+    assert_eq!(refused.code, Some(78), "{}", refused.stderr);
+    let both = "\"newTokens\":5,\"promptTokens\":16}; runs/local.tiny/evaluation.json was written";
+    assert!(refused.stderr.contains(both), "{}", refused.stderr);
+
     let world = Local::new();
     world.edit(
         from,

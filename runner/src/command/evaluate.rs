@@ -149,6 +149,7 @@ pub(super) async fn task(
                 .or_fail(ExitCode::BadData, format!("failed to read {key}"))?
         }
     };
+    latency::answers(*latency, &evaluation, &key)?;
     context
         .reporter
         .update(|report| report.evaluation = Some(evaluation));
