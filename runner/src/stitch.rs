@@ -100,6 +100,7 @@ pub fn cut_block(
     kind: ModuleKind,
     units: u32,
 ) -> Result<Block, StitchError> {
+    let is_whole = units == shape.units(kind);
     let level = |owner: &Tensor| {
         let columns = i64::from(units) * i64::from(columns_per_unit(shape, kind));
         Ok::<_, StitchError>(StoredLevel {
@@ -107,27 +108,27 @@ pub fn cut_block(
             weight_RS: owner.f_narrow(1, 0, columns)?.f_contiguous()?,
         })
     };
-    let is_whole = units == shape.units(kind);
-    let attention = match (kind, &whole.attention) {
-        (ModuleKind::Attention, Some((norm, whole))) => Some((
-            norm.view(),
-            match is_whole {
-                true => whole.view(),
-                false => cut_attention(whole, &level(&whole.o_DQ)?, shape)?,
-            },
-        )),
-        _ => None,
-    };
-    let mlp = match (kind, &whole.mlp) {
-        (ModuleKind::Mlp, Some((norm, whole))) => Some((
-            norm.view(),
-            match is_whole {
-                true => whole.view(),
-                false => cut_mlp(whole, &level(&whole.down_DC)?)?,
-            },
-        )),
-        _ => None,
-    };
+    let (mut attention, mut mlp) = (None, None);
+    match kind {
+        ModuleKind::Attention => {
+            if let Some((norm, whole)) = &whole.attention {
+                let cut = match is_whole {
+                    true => whole.view(),
+                    false => cut_attention(whole, &level(&whole.o_DQ)?, shape)?,
+                };
+                attention = Some((norm.view(), cut));
+            }
+        }
+        ModuleKind::Mlp => {
+            if let Some((norm, whole)) = &whole.mlp {
+                let cut = match is_whole {
+                    true => whole.view(),
+                    false => cut_mlp(whole, &level(&whole.down_DC)?)?,
+                };
+                mlp = Some((norm.view(), cut));
+            }
+        }
+    }
     Ok(Block { attention, mlp })
 }
 

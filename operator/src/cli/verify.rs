@@ -1,12 +1,12 @@
 //! `darwinlm verify`: nothing that a run says of itself is taken at its word.
 
+mod latency;
+
 use clap::Args;
-use darwinlm_search::{CostUnit, Digest, Entry, Genome, Level, Problem};
+use darwinlm_search::{Digest, Entry, Genome, Level, Problem};
 use darwinlm_store::{Folder, FolderWriter, Ledger, Results, Store, digest_bytes, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
-use darwinlm_task::{
-    ExitCode, LatencyRecord, Plan, RunIdentity, StoredLatency, TOKENS_VERSION, TokenSlice,
-};
+use darwinlm_task::{ExitCode, Plan, RunIdentity, TOKENS_VERSION, TokenSlice};
 use serde_json::json;
 
 use super::get::runs;
@@ -64,9 +64,8 @@ async fn one(store: &Store, run: &RunIdentity) -> Result<Digest, Failure> {
     let plan: Plan = store.get_json(&paths.plan()).await?;
     check_plan(store, &paths, &plan, problem)?;
     passed("plan", "the ledger was searched on this plan");
-    if let Some(device) = check_latency(store, &paths, problem).await? {
-        let how = format!("the costs of the search follow from the times of {device}");
-        passed("latency", &how);
+    if let Some(device) = latency::check(store, &paths, problem).await? {
+        passed("latency", &format!("the search rests on times of {device}"));
     }
     let database = database(store, problem).await?;
     let bytes = check_folder(store, &database).await?;
@@ -164,48 +163,6 @@ fn check_plan(
         return Err(lie(store, &paths.plan(), found));
     }
     Ok(())
-}
-
-/// The table of latencies is the one that the ledger pins, and the search's costs follow from it;
-/// the device it was measured on, where there is a table.
-async fn check_latency(
-    store: &Store,
-    paths: &RunPaths,
-    problem: &Problem,
-) -> Result<Option<String>, Failure> {
-    let Some(pinned) = problem.pins.latency_table else {
-        return match problem.costs.unit() {
-            CostUnit::Parameters => Ok(None),
-            CostUnit::Nanoseconds => {
-                let found = "its costs are times, and it names no table of latencies";
-                Err(lie(store, &paths.ledger_entry(0), found))
-            }
-        };
-    };
-    let record: LatencyRecord = store.get_json(&paths.latency()).await?;
-    if pin(&record.sha256) != Some(pinned) {
-        let found = format!(
-            "it names a table with {}, the ledger {pinned}",
-            record.sha256
-        );
-        return Err(lie(store, &paths.latency(), found));
-    }
-    let key = paths::latency(&record.digest);
-    let named = |failure: Failure| Failure {
-        message: format!("{} (named by {})", failure.message, paths.latency()),
-        ..failure
-    };
-    let bytes = store.read_verified(&key, &record.sha256).await;
-    let bytes = bytes.map_err(|error| named(error.into()))?;
-    let stored: StoredLatency =
-        serde_json::from_slice(&bytes).map_err(|error| lie(store, &key, error))?;
-    if problem.costs.unit() == CostUnit::Nanoseconds
-        && stored.table.costs(&problem.ladders).as_ref() != Ok(&problem.costs)
-    {
-        let found = "the costs in the ledger do not follow from it";
-        return Err(lie(store, &key, found));
-    }
-    Ok(Some(stored.device))
 }
 
 fn pin(hex: &str) -> Option<Digest> {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use darwinlm_search::{Ladder, Ladders, LatencyTable, ModuleKind, PerKind, Shape};
 use darwinlm_store::{Folder, open_folder};
 use darwinlm_task::{
-    DeviceClass, DeviceRequest, ExitCode, LATENCY_VERSION, LatencyRecord, NumericsPlan, Plan,
-    PruningSpec, REASON_DEVICE_UNUSABLE, Spacing, StoredLatency, TokenSlice, paths,
+    DeviceClass, DeviceRequest, ExitCode, NumericsPlan, Plan, PruningSpec, REASON_DEVICE_UNUSABLE,
+    Spacing, TokenSlice, paths,
 };
 use serde_json::json;
 use tch::Device;
 use tokio::task::block_in_place;
 
+use super::measure::Latency;
 use super::prepare::digest_of;
 use super::work::{Context, store_failure};
 use crate::database::{self, Database};
@@ -44,40 +45,6 @@ pub(super) struct Prepared {
     /// The run's table of latencies, where the task works from it.
     pub(super) latency: Option<Latency>,
     tokens: Folder,
-}
-
-/// The table of latencies that a run is made from.
-pub(super) struct Latency {
-    pub(super) digest: String,
-    /// sha256 of the stored file, as hex.
-    pub(super) sha256: String,
-    pub(super) stored: StoredLatency,
-}
-
-impl Latency {
-    /// Reads what `measure` has left.
-    pub(super) async fn read(context: &Context) -> Result<Self, Failure> {
-        let (store, key) = (&context.store, context.paths.latency());
-        let LatencyRecord { digest, sha256 } = store.get_json(&key).await.map_err(store_failure)?;
-        let key = paths::latency(&digest);
-        let bytes = store.read_verified(&key, &sha256).await;
-        let doing = || format!("failed to read {key}");
-        let stored: StoredLatency = serde_json::from_slice(&bytes.map_err(store_failure)?)
-            .or_fail(ExitCode::BadData, doing())?;
-        if stored.version != LATENCY_VERSION {
-            let found = stored.version;
-            let found = format!("its version is {found}; accepted: {LATENCY_VERSION}");
-            return Err(Failure::new(
-                ExitCode::BadData,
-                format!("{}: {found}", doing()),
-            ));
-        }
-        Ok(Self {
-            digest,
-            sha256,
-            stored,
-        })
-    }
 }
 
 impl Prepared {

@@ -8,7 +8,7 @@ use darwinlm_task::{
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::compute::{Latency, Prepared, ladders};
+use super::compute::{Prepared, ladders};
 use super::prepare::digest_of;
 use super::target;
 use super::work::{Context, Ended, store_failure};
@@ -17,6 +17,40 @@ use crate::failure::{Failure, OrFail};
 use crate::latency::{LatencyError, Modules, ROUNDS, sizes, time_modules};
 use crate::model::DenseModel;
 use crate::tokens::Sequences;
+
+/// The table of latencies that a run is made from.
+pub(super) struct Latency {
+    pub(super) digest: String,
+    /// sha256 of the stored file, as hex.
+    pub(super) sha256: String,
+    pub(super) stored: StoredLatency,
+}
+
+impl Latency {
+    /// Reads what `measure` has left.
+    pub(super) async fn read(context: &Context) -> Result<Self, Failure> {
+        let (store, key) = (&context.store, context.paths.latency());
+        let LatencyRecord { digest, sha256 } = store.get_json(&key).await.map_err(store_failure)?;
+        let key = paths::latency(&digest);
+        let bytes = store.read_verified(&key, &sha256).await;
+        let doing = || format!("failed to read {key}");
+        let stored: StoredLatency = serde_json::from_slice(&bytes.map_err(store_failure)?)
+            .or_fail(ExitCode::BadData, doing())?;
+        if stored.version != LATENCY_VERSION {
+            let found = stored.version;
+            let found = format!("its version is {found}; accepted: {LATENCY_VERSION}");
+            return Err(Failure::new(
+                ExitCode::BadData,
+                format!("{}: {found}", doing()),
+            ));
+        }
+        Ok(Self {
+            digest,
+            sha256,
+            stored,
+        })
+    }
+}
 
 /// Times the modules, unless the run has a table already, and checks the target against it.
 ///
