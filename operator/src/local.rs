@@ -6,6 +6,7 @@
 pub mod evaluation;
 mod folder;
 mod job;
+pub mod parameters;
 mod poll;
 mod runner;
 pub mod screen;

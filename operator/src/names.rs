@@ -60,6 +60,7 @@ impl JobKey {
             TaskKind::Prepare
             | TaskKind::Measure
             | TaskKind::BuildDatabase
+            | TaskKind::PostTrain
             | TaskKind::Evaluate
             | TaskKind::Export => 0,
         };

@@ -13,6 +13,7 @@ use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, Obser
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
 use darwinlm_task::{
     ExitCode, GpuSeconds, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind,
+    TrainingReport,
 };
 
 use given::{Told, at, claim, edited_run, job, line, run};
@@ -62,6 +63,10 @@ fn searched() -> ObservedJob {
         .complete()
         .says_generation(6)
         .says_done()
+}
+
+fn trained() -> ObservedJob {
+    job("post-train-a1").complete().says_done()
 }
 
 fn evaluated() -> ObservedJob {
@@ -207,7 +212,7 @@ fn every_row_of_the_table_is_decided_as_it_says() {
                     .says_generation(6)
                     .says_done(),
             ],
-            "nothing | Evaluating | Progressing True Searching | Succeeded Unknown InProgress",
+            "nothing | PostTraining | Progressing True Searching | Succeeded Unknown InProgress",
         ),
         (
             "a suspended Job of a run that is not suspended has its workers again",
@@ -215,13 +220,18 @@ fn every_row_of_the_table_is_decided_as_it_says() {
             "resume prepare-a1 | Preparing | Progressing True Starting | Succeeded Unknown InProgress",
         ),
         (
-            "what is searched is evaluated",
+            "what is searched is trained, by one worker",
             vec![prepared(), built(), searched()],
+            "create post-train-a1 x1 | PostTraining | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "what is trained is evaluated",
+            vec![prepared(), built(), searched(), trained()],
             "create evaluate-a1 x1 | Evaluating | Progressing True Starting | Succeeded Unknown InProgress",
         ),
         (
             "what is evaluated is exported",
-            vec![prepared(), built(), searched(), evaluated()],
+            vec![prepared(), built(), searched(), trained(), evaluated()],
             "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
         ),
         (
@@ -230,6 +240,7 @@ fn every_row_of_the_table_is_decided_as_it_says() {
                 prepared(),
                 built(),
                 searched(),
+                trained(),
                 evaluated(),
                 job("export-a1").complete().says_done(),
             ],
@@ -277,11 +288,12 @@ fn a_suspended_run_starts_nothing_and_gives_its_workers_back() {
 }
 
 #[test]
-fn a_run_without_evaluation_and_export_ends_after_the_search() {
+fn a_run_that_asks_for_nothing_more_ends_after_the_search() {
     let mut short = run();
-    short
-        .chain
-        .retain(|task| !matches!(task, Task::Evaluate { .. } | Task::Export { .. }));
+    short.chain.retain(|task| {
+        let more = [TaskKind::PostTrain, TaskKind::Evaluate, TaskKind::Export];
+        !more.contains(&task.kind())
+    });
     let jobs = vec![prepared(), built(), searched()];
     let decision = decide(
         &short,
@@ -442,6 +454,7 @@ fn latency_is_told_as_medians_with_memory_and_speed_up() {
         dense: measured.clone(),
         uniform: measured.clone(),
         pruned: measured,
+        trained: None,
         latency: Some(LatencyReport {
             workload: LatencyWorkload {
                 batch: 1,
@@ -623,7 +636,7 @@ fn every_row_of_claims_is_decided_as_it_says() {
             vec![prepared(), built(), searched()],
             claim("ReadWriteOnce"),
             "True Valid",
-            "create evaluate-a1 x1 | Evaluating | Progressing True Starting | Succeeded Unknown InProgress",
+            "create post-train-a1 x1 | PostTraining | Progressing True Starting | Succeeded Unknown InProgress",
         ),
         (
             "a Job at work does not grow beyond what its claim serves, and goes on",
@@ -730,6 +743,7 @@ fn every_row_of_late_changes_is_decided_as_it_says() {
             prepared(),
             built(),
             searched(),
+            trained(),
             evaluated(),
             job("export-a1").running(),
         ]
@@ -759,7 +773,7 @@ fn every_row_of_late_changes_is_decided_as_it_says() {
         (
             "what is exported may change until its own Job is made",
             export,
-            vec![prepared(), built(), searched(), evaluated()],
+            vec![prepared(), built(), searched(), trained(), evaluated()],
             "True Valid",
             "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
         ),
@@ -777,6 +791,7 @@ fn every_row_of_late_changes_is_decided_as_it_says() {
                 prepared(),
                 built(),
                 searched(),
+                trained(),
                 evaluated(),
                 job("export-a1").failed(),
             ],
@@ -786,16 +801,23 @@ fn every_row_of_late_changes_is_decided_as_it_says() {
         (
             "a task that is left out before its first Job is left out",
             evaluation,
-            vec![prepared(), built(), searched()],
+            vec![prepared(), built(), searched(), trained()],
             "True Valid",
             "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
         ),
         (
             "a task that is left out too late holds no other back",
             evaluation,
-            vec![prepared(), built(), searched(), evaluated()],
+            vec![prepared(), built(), searched(), trained(), evaluated()],
             "False ChangedTooLate",
             "create export-a1 x1 | Exporting | Progressing True Starting | Succeeded Unknown InProgress",
+        ),
+        (
+            "no later task looks for weights that were never trained",
+            ("tokens: 4096", "tokens: 8192"),
+            vec![prepared(), built(), searched(), trained()],
+            "False ChangedTooLate",
+            "nothing | Evaluating | Progressing False ChangedTooLate | Succeeded Unknown InProgress",
         ),
         (
             "how many work, how long and whether at all may always change",
@@ -890,7 +912,7 @@ fn finished_search_jobs_beyond_three_go_once_the_status_remembers_them() {
 fn a_rejected_spec_says_so_and_lets_what_runs_run() {
     let rejection = Rejection {
         reason: darwinlm_api::conditions::Reason::NotYetSupported,
-        message: "spec.postTraining is not yet supported; leave it out".into(),
+        message: "spec.budget is not yet supported; leave it out".into(),
     };
     let decision = reject(&rejection, Some(4), &PruningRunStatus::default(), at(1));
     assert_eq!(decision.status.stage.as_deref(), Some("Rejected"));
@@ -909,6 +931,29 @@ fn a_rejected_spec_says_so_and_lets_what_runs_run() {
         ConditionType::Accepted
     ));
     assert!(line(&accepted).starts_with("create prepare-a1 x1"));
+}
+
+#[test]
+fn the_status_tells_loss_and_checkpoint_of_a_training() {
+    let mut training = job("post-train-a1").running();
+    let mut said = given::report(TaskKind::PostTrain);
+    said.training = Some(TrainingReport {
+        tokens: 2048,
+        total_tokens: 4096,
+        loss: Some("2.5".into()),
+        checkpoint: Some("runs/team.tiny/checkpoints/ab/00000004".into()),
+    });
+    training.report = Some(said);
+    let status = decided(vec![prepared(), built(), searched(), training]).status;
+    assert_eq!(
+        status.artifacts.unwrap().checkpoint.as_deref(),
+        Some("pvc://data/store/runs/team.tiny/checkpoints/ab/00000004")
+    );
+    let training = status.post_training.unwrap();
+    assert_eq!(
+        (training.tokens, training.loss.as_deref()),
+        (2048, Some("2.5"))
+    );
 }
 
 #[test]

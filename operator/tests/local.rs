@@ -27,6 +27,7 @@ spec:
     steps: [{survivors: 1, trainingTokens: 64, fitnessTokens: 128}]
     workers: 2
     generationsPerJob: 4
+  postTraining: {tokens: 4096}
   evaluation: {}
   export: {destination: pvc://data/out}
   artifacts: {store: pvc://data/store}
@@ -184,8 +185,9 @@ fn a_run_ends_with_its_table_and_its_digest() {
         ended.stdout
     );
     assert!(lines[3].starts_with("searched"), "{}", ended.stdout);
+    assert!(lines[4].starts_with("trained"), "{}", ended.stdout);
     assert!(
-        lines[4].starts_with("exported to file://"),
+        lines[6].starts_with("exported to file://"),
         "{}",
         ended.stdout
     );

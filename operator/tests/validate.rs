@@ -144,9 +144,54 @@ fn a_claim_is_a_named_folder_on_one_machine() {
 }
 
 #[test]
+fn a_training_is_as_long_as_data_and_sequences_allow() {
+    let Some(Task::PostTrain { training, .. }) = validate(&parsed(RUN), &Placement::Pods)
+        .unwrap()
+        .chain
+        .into_iter()
+        .find(|task| task.kind() == TaskKind::PostTrain)
+    else {
+        panic!("no post-train")
+    };
+    assert_eq!((training.tokens, training.batch_sequences), (4096, 8));
+    assert_eq!(training.sequence_length, 32, "as long as the data's");
+    assert_eq!(training.distillation_percent, 0);
+    let edited = |to: &str| {
+        let run = parsed(&RUN.replacen("{tokens: 4096, batchSequences: 8}", to, 1));
+        validate(&run, &Placement::Pods)
+            .map(|_| ())
+            .map_err(|error| error.message)
+    };
+    for (to, message) in [
+        (
+            "{tokens: 204801}",
+            "spec.postTraining.tokens is 204801; at most 100 times spec.data.training.tokens, 2048, is accepted",
+        ),
+        (
+            "{tokens: 4096, sequenceLength: 33}",
+            "spec.postTraining.sequenceLength is 33; at most spec.data.calibration.sequenceLength, 32, is accepted",
+        ),
+        (
+            "{tokens: 4096, workers: 2}",
+            "spec.postTraining.workers: 2 is not yet supported; use 1",
+        ),
+        (
+            "{tokens: 4096, gradientNorm: \"0\"}",
+            "spec.postTraining.gradientNorm is \"0\"; a positive decimal number is accepted",
+        ),
+        (
+            "{tokens: 4096, distillationPercent: 101}",
+            "spec.postTraining.distillationPercent is 101; 0 to 100 are accepted",
+        ),
+    ] {
+        assert_eq!(edited(to), Err(message.to_owned()), "{to}");
+    }
+    assert_eq!(edited("{tokens: 204800, sequenceLength: 16}"), Ok(()));
+}
+
+#[test]
 fn what_is_not_yet_supported_is_refused_by_name() {
     let refused = [
-        ("postTraining: {tokens: 10}", "spec.postTraining"),
         ("budget: {gpuHours: 3}", "spec.budget"),
         ("queueName: gpus", "spec.queueName"),
         (

@@ -5,6 +5,7 @@ mod compute;
 mod evaluate;
 mod export;
 mod measure;
+mod post_train;
 mod prepare;
 mod search;
 mod source;

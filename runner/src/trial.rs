@@ -214,6 +214,7 @@ impl From<TrainError> for TrialError {
         match &error {
             TrainError::Cancelled => Self::Cancelled,
             TrainError::Torch(source) => out_of_memory(source).unwrap_or(Self::Train(error)),
+            TrainError::NonFinite { .. } | TrainError::Weights(_) => Self::Train(error),
         }
     }
 }

@@ -8,13 +8,17 @@ mod tiny;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use darwinlm_runner::database::Database;
 use darwinlm_runner::export::{ExportSettings, export_masked_dense, export_transformers, mask};
 use darwinlm_runner::model::{DenseModel, Model};
 use darwinlm_runner::stitch::stitch;
+use darwinlm_runner::train::{
+    AdamWSettings, Distillation, LearningRate, PostTraining, PostTrainingSettings, TrainSettings,
+};
 use darwinlm_runner::weights::write_tensors;
-use darwinlm_search::{AttentionUnit, Genome, Level, Module, ModuleKind};
+use darwinlm_search::{AttentionUnit, Genome, Level, Minibatch, Module, ModuleKind};
 use darwinlm_task::QueryHeadLayout;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -128,6 +132,16 @@ fn export(name: &str, case: Case) -> tempfile::TempDir {
 
 /// What transformers makes of exported folders.
 fn loaded_by_transformers(folders: &[tempfile::TempDir]) -> Vec<Value> {
+    let folders: Vec<&Path> = folders.iter().map(tempfile::TempDir::path).collect();
+    let lines = reference("check_export.py", &folders);
+    let reports = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    reports.collect()
+}
+
+/// A program of `tests/models` in the reference's environment.
+fn reference(script: &str, arguments: &[&Path]) -> String {
     let python = root().join(".cache/venv/bin/python");
     assert!(
         python.exists(),
@@ -136,19 +150,15 @@ fn loaded_by_transformers(folders: &[tempfile::TempDir]) -> Vec<Value> {
     );
     let home = tempfile::tempdir().unwrap();
     let output = Command::new(python)
-        .arg(root().join("tests/models/check_export.py"))
-        .args(folders.iter().map(tempfile::TempDir::path))
+        .arg(root().join("tests/models").join(script))
+        .args(arguments)
         .env("HF_HOME", home.path())
         .env("HF_HUB_OFFLINE", "1")
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let reports = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    reports.collect()
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// One process for all: what one export registers must not get into another's way.
@@ -282,4 +292,81 @@ fn exporting_twice_gives_the_same_bytes() {
         assert_eq!(read(&folders[0]), read(&folders[1]), "{name}");
     }
     assert_eq!(dense.model.embeddings_VD.kind(), Kind::Float);
+}
+
+/// Seven steps of a small learning rate's worth: long enough for moments, decay and schedule to tell.
+fn trained_as_by_pytorch(name: &str, share: f64) {
+    let dense = tiny::dense(name);
+    let (survivor, ..) = cut(&dense, AttentionUnit::QueryHead);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let settings = ExportSettings {
+        layout: QueryHeadLayout::Gather,
+    };
+    for (model, folder) in [&survivor, &dense.model].into_iter().zip(&folders) {
+        let source = tiny::folder(name);
+        export_transformers(model, &dense.config, &source, folder.path(), &settings).unwrap();
+    }
+    let pool = tiny::sequences(24, 20, 60);
+    let rate = LearningRate {
+        peak: 3e-3,
+        last: 0.1,
+        warmup: 2,
+        steps: 7,
+    };
+    let settings = PostTrainingSettings {
+        train: TrainSettings {
+            adamw: AdamWSettings::new(rate.peak, 0.1),
+            batch_sequences: 4,
+            micro_batch_sequences: 2,
+            logit_chunk_tokens: 16,
+        },
+        rate,
+        gradient_norm: 0.5,
+    };
+    let order = Minibatch {
+        // the first batch once more at the end
+        sequences: (0..24).rev().chain((20..24).rev()).collect(),
+        tokens: 28 * 20 - 7,
+    };
+    let batches: Vec<Vec<Vec<i32>>> = order
+        .pieces(20)
+        .chunks(4)
+        .map(|batch| {
+            let row = |piece: &darwinlm_search::Piece| {
+                pool.sequence(piece.sequence)[..piece.tokens as usize].to_vec()
+            };
+            batch.iter().map(row).collect()
+        })
+        .collect();
+    let told = serde_json::json!({
+        "dense": folders[1].path(), "batches": batches, "share": share, "weight_decay": 0.1,
+        "gradient_norm": 0.5, "rates": (0..7).map(|step| rate.at(step)).collect::<Vec<_>>(),
+    });
+    std::fs::write(folders[0].path().join("training.json"), told.to_string()).unwrap();
+    let teacher = Distillation {
+        dense: &dense.model,
+        share,
+    };
+    let teacher = (share > 0.0).then_some(teacher);
+    let mut run = PostTraining::new(&survivor, settings, &pool, &order, teacher).unwrap();
+    while !run.is_done() {
+        run.step(&AtomicBool::new(false)).unwrap();
+    }
+    let said = reference("train_reference.py", &[folders[0].path()]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let expected: Vec<f64> = serde_json::from_value(said["losses"].clone()).unwrap();
+    assert_eq!(expected.len(), 7);
+    for (found, expected) in run.losses().iter().zip(&expected) {
+        // float32 on both sides; seven steps let rounding grow
+        let difference = (found - expected).abs() / expected;
+        assert!(difference < 1e-4, "{name}: {:?} {said}", run.losses());
+    }
+    let learnt = run.losses()[0] - run.losses()[6];
+    assert!(learnt > 0.01, "{name}: {:?}", run.losses());
+}
+
+#[test]
+fn a_survivor_is_trained_as_pytorch_would() {
+    trained_as_by_pytorch("tiny-gqa", 0.0);
+    trained_as_by_pytorch("tiny-qwen3", 0.4);
 }

@@ -45,8 +45,8 @@ pub use retention::Retain;
 pub use search::{Exchange, Fitness, Optimizer, Search, SelectionStep};
 pub use status::{
     ArtifactsStatus, EvaluationStatus, GenomeStatus, GpuSeconds, LatencyStatus, Measured,
-    MeasuredLatency, PruningRunStatus, SearchStatus, Stage, Survivor, TaskScore, TrialCounts,
-    Validation,
+    MeasuredLatency, PostTrainingStatus, PruningRunStatus, SearchStatus, Stage, Survivor,
+    TaskScore, TrialCounts, Validation,
 };
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::{

@@ -105,6 +105,21 @@ use crate::{
     .message("data.fitness.tokens must be at least the fitnessTokens of every selection step")
     .field_path(".data.fitness.tokens"),
     validation = Rule::new(
+        "!has(self.postTraining) || \
+         self.postTraining.tokens <= 100 * self.data.training.tokens"
+    )
+    .message(
+        "postTraining.tokens must be at most 100 times data.training.tokens: raise those, or lower \
+         these"
+    )
+    .field_path(".postTraining.tokens"),
+    validation = Rule::new(
+        "!has(self.postTraining) || !has(self.postTraining.sequenceLength) || \
+         self.postTraining.sequenceLength <= self.data.calibration.sequenceLength"
+    )
+    .message("postTraining.sequenceLength must be at most data.calibration.sequenceLength")
+    .field_path(".postTraining.sequenceLength"),
+    validation = Rule::new(
         "!has(self.queuePriorityClass) || self.queuePriorityClass == '' || \
          (has(self.queueName) && self.queueName != '')"
     )

@@ -45,6 +45,9 @@ pub struct PruningRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub gpu_hours: Option<String>,
+    /// How far post-training is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_training: Option<PostTrainingStatus>,
     /// What was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationStatus>,
@@ -187,6 +190,20 @@ pub struct GpuSeconds {
     pub unattributed: i64,
 }
 
+/// How far post-training is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PostTrainingStatus {
+    /// Tokens trained on.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub tokens: i64,
+    /// Loss of the newest step in nats per token, as a decimal number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
+    pub loss: Option<String>,
+}
+
 /// What was measured.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -203,7 +220,7 @@ pub struct EvaluationStatus {
     pub latency: Option<LatencyStatus>,
 }
 
-/// The three models side by side on the validation tokens.
+/// The models side by side on the validation tokens.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Validation {
@@ -213,9 +230,12 @@ pub struct Validation {
     /// The uniformly pruned model of the same budget, where the search started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uniform: Option<Measured>,
-    /// The survivor.
+    /// The survivor as the search left it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<Measured>,
+    /// The survivor after post-training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<Measured>,
 }
 
 /// One model on the validation tokens.

@@ -146,6 +146,17 @@ fn refused_at_creation() -> Vec<(&'static str, Value, &'static str)> {
             "workers must be at most batchSequences: each worker trains a part of every batch",
         ),
         (
+            "/spec/postTraining/tokens",
+            json!(50_000_001),
+            "postTraining.tokens must be at most 100 times data.training.tokens: raise those, or \
+             lower these",
+        ),
+        (
+            "/spec/postTraining/sequenceLength",
+            json!(4097),
+            "postTraining.sequenceLength must be at most data.calibration.sequenceLength",
+        ),
+        (
             "/spec/queueName",
             json!(null),
             "queuePriorityClass needs queueName",
@@ -315,6 +326,8 @@ fn what_keeps_the_rules_is_accepted() {
         ("/spec/artifacts/store", json!("memory://")),
         ("/spec/export/destination", json!("file:///srv/export")),
         ("/spec/postTraining/workers", json!(1024)),
+        ("/spec/postTraining/tokens", json!(50_000_000)),
+        ("/spec/postTraining/sequenceLength", json!(null)),
         ("/spec/queuePriorityClass", json!(null)),
         ("/spec/queuePriorityClass", json!("")),
         (

@@ -8,10 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use darwinlm_api::{PruningRun, check, check_update};
-use darwinlm_task::ExitCode;
+use darwinlm_search::{Entry, Genome, Problem};
+use darwinlm_store::{Ledger, Store};
+use darwinlm_task::paths::RunPaths;
+use darwinlm_task::{ExitCode, RunIdentity};
 
 use super::{Failure, chain, store_folder, store_url};
 use crate::local::evaluation::table;
+use crate::local::parameters;
 use crate::local::screen::Screen;
 use crate::local::{Finished, LocalError, LocalRun, Spec, find_runner};
 use crate::run_controller::validate::{Placement, ValidatedRun, validate};
@@ -24,8 +28,8 @@ Examples:
       two workers share the work; everything is kept in ./store
 
 The same command resumes a run that was stopped. While it runs, search.workers, pruning.workers,
-search.generationsPerJob and suspend may be changed in the file; evaluation and export, too, until
-their own task has started.
+search.generationsPerJob and suspend may be changed in the file; postTraining, evaluation and export,
+too, until their own task has started.
 Ends with 0 and the digest of the search on the last line, or with the code of what went wrong:
 12 too little memory, 65 bad data, 66 input missing, 69 store unavailable, 77 permission denied,
 78 the spec asks for what cannot be done, 130 or 143 stopped.";
@@ -65,17 +69,29 @@ pub(super) async fn run(arguments: Run) -> Result<(), Failure> {
         Some(folder) => folder,
         None => work_folder(&run),
     };
+    let (store, identity) = (run.store.clone(), run.identity.clone());
     let local = LocalRun::new(run, program, folder).map_err(local_failure)?;
     let mut screen = Screen::new();
-    conclude(
-        local
-            .carry_out(&mut file, &mut screen)
-            .await
-            .map_err(local_failure)?,
-    )
+    let finished = local
+        .carry_out(&mut file, &mut screen)
+        .await
+        .map_err(local_failure)?;
+    conclude(finished, &store, &identity).await
 }
 
-fn conclude(finished: Finished) -> Result<(), Failure> {
+/// What the survivor is made of, as the ledger has it.
+async fn survivor(store: &str, run: &RunIdentity) -> Result<Option<(Problem, Genome)>, Failure> {
+    let store = Store::open_existing(store)?;
+    let entries = Ledger::new(&store, &RunPaths::new(run)).load().await?;
+    Ok(match (entries.first(), entries.last()) {
+        (Some(Entry::Genesis(genesis)), Some(Entry::Generation(last))) => {
+            Some((genesis.problem.clone(), last.survivor.genome.clone()))
+        }
+        _ => None,
+    })
+}
+
+async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<(), Failure> {
     match finished {
         Finished::Succeeded {
             digest,
@@ -83,7 +99,10 @@ fn conclude(finished: Finished) -> Result<(), Failure> {
             exports,
         } => {
             if let Some(evaluation) = evaluation {
-                print!("{}", table(&evaluation));
+                println!("{}", table(&evaluation));
+            }
+            if let Some((problem, genome)) = survivor(store, run).await? {
+                println!("{}", parameters::table(&problem, &genome));
             }
             for export in exports {
                 println!("exported to {export}");

@@ -1,4 +1,4 @@
-//! Dense, uniform and searched side by side, as a table.
+//! Dense, uniform, searched and trained side by side, as a table.
 
 use darwinlm_task::{EvaluationReport, LatencyReport, LatencyWorkload, Measured, Spread};
 
@@ -8,13 +8,16 @@ pub fn table(report: &EvaluationReport) -> String {
         dense,
         uniform,
         pruned,
+        trained,
         latency,
     } = report;
     let mut table = format!(
         "{:<10}{:>16}{:>14}{:>12}{:>12}\n",
         "", "parameters", "perplexity", "KL", "tokens/s"
     );
-    for (name, measured) in [("dense", dense), ("uniform", uniform), ("searched", pruned)] {
+    let models = [("dense", dense), ("uniform", uniform), ("searched", pruned)];
+    let trained = trained.as_ref().map(|trained| ("trained", trained));
+    for (name, measured) in models.into_iter().chain(trained) {
         let Measured {
             parameters,
             perplexity,
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_models_stand_side_by_side() {
+    fn the_models_stand_side_by_side() {
         let measured = |parameters, perplexity: &str, kl: &str| Measured {
             parameters,
             perplexity: perplexity.to_owned(),
@@ -145,6 +148,7 @@ mod tests {
             dense: measured(134_515_008, "23.1042", "0"),
             uniform: measured(90_000_000, "801.5", "3.81234"),
             pruned: measured(999, "201.25", "2.5"),
+            trained: Some(measured(999, "51.25", "1.5")),
             latency: Some(latency()),
         };
         let lines: Vec<_> = table(&report).lines().map(str::to_owned).collect();
@@ -166,12 +170,16 @@ mod tests {
         );
         assert_eq!(
             lines[4],
+            "trained                999        51.250      1.5000       301.2"
+        );
+        assert_eq!(
+            lines[5],
             "1 × 512 tokens, then 0 new ones, on Some CPU; medians of 5 pairs"
         );
         assert_eq!(
-            lines[6],
+            lines[7],
             "dense                  540          20.1           -           -"
         );
-        assert_eq!(lines[8], "2.00 times as fast (from 1.97 to 2.03)");
+        assert_eq!(lines[9], "2.00 times as fast (from 1.97 to 2.03)");
     }
 }

@@ -18,6 +18,7 @@ struct Gauges {
     fitness: GaugeVec,
     validation_kl: GaugeVec,
     perplexity: GaugeVec,
+    training_loss: GaugeVec,
     parameters: GaugeVec,
     trials: GaugeVec,
     gpu_seconds: GaugeVec,
@@ -63,8 +64,13 @@ impl Gauges {
             ),
             perplexity: gauge(
                 "darwinlm_run_validation_perplexity",
-                "Perplexity on the validation tokens, by model: dense, uniform or pruned.",
+                "Perplexity on the validation tokens, by model: dense, uniform, pruned or trained.",
                 &["model"],
+            ),
+            training_loss: gauge(
+                "darwinlm_run_training_loss",
+                "Loss of the newest step of post-training, in nats per token.",
+                &[],
             ),
             parameters: gauge(
                 "darwinlm_run_survivor_parameters",
@@ -105,6 +111,7 @@ impl Gauges {
             search,
             gpu_seconds,
             gpu_hours: _,
+            post_training,
             evaluation,
             artifacts: _,
         } = status;
@@ -152,6 +159,10 @@ impl Gauges {
                 seconds.unattributed as f64,
             );
         }
+        let loss = post_training.as_ref().and_then(|known| known.loss.as_ref());
+        if let Some(Ok(loss)) = loss.map(|text| text.parse()) {
+            set(&self.training_loss, &[], loss);
+        }
         let validation = evaluation
             .as_ref()
             .and_then(|evaluation| evaluation.validation.as_ref());
@@ -160,6 +171,7 @@ impl Gauges {
                 ("dense", &validation.dense),
                 ("uniform", &validation.uniform),
                 ("pruned", &validation.pruned),
+                ("trained", &validation.trained),
             ] {
                 if let Some(Ok(perplexity)) = measured.as_ref().map(|m| m.perplexity.parse()) {
                     set(&self.perplexity, &[model], perplexity);
@@ -178,6 +190,7 @@ impl Gauges {
             fitness,
             validation_kl,
             perplexity,
+            training_loss,
             parameters,
             trials,
             gpu_seconds,
@@ -191,6 +204,7 @@ impl Gauges {
             fitness,
             validation_kl,
             perplexity,
+            training_loss,
             parameters,
             trials,
             gpu_seconds,
@@ -228,6 +242,7 @@ mod tests {
                     "trials": {"done": 1767, "failed": 2, "repeated": 5},
                 },
                 "gpuSeconds": {"useful": 10, "starting": 1, "waiting": 2, "lost": 3},
+                "postTraining": {"tokens": 4096, "loss": "2.5"},
                 "evaluation": {"validation": {"pruned":
                     {"perplexity": "12.5", "kl": "0.25", "parameters": 7}}},
             }))
@@ -247,6 +262,7 @@ mod tests {
             r#"darwinlm_run_fitness{name="a",namespace="research"} 0.2413"#,
             r#"darwinlm_run_validation_kl{name="a",namespace="research"} 0.253"#,
             r#"darwinlm_run_validation_perplexity{model="pruned",name="a",namespace="research"} 12.5"#,
+            r#"darwinlm_run_training_loss{name="a",namespace="research"} 2.5"#,
             r#"darwinlm_run_survivor_parameters{name="a",namespace="research"} 2607415296"#,
             r#"darwinlm_run_trials{name="a",namespace="research",outcome="done"} 1767"#,
             r#"darwinlm_run_gpu_seconds{cause="lost",name="a",namespace="research"} 3"#,

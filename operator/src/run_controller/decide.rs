@@ -95,6 +95,7 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
         TaskKind::Measure => ConditionType::Measured,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
         TaskKind::Search => ConditionType::SearchComplete,
+        TaskKind::PostTrain => ConditionType::Trained,
         TaskKind::Evaluate => ConditionType::Evaluated,
         TaskKind::Export => ConditionType::Exported,
     }

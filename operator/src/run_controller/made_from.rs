@@ -20,6 +20,8 @@ pub enum Field {
     Worker,
     /// The queue and the priority in it.
     QueueName,
+    /// How the survivor is trained.
+    PostTraining,
     /// What is measured.
     Evaluation,
     /// Where the survivor goes.
@@ -28,9 +30,10 @@ pub enum Field {
 
 impl Field {
     /// Every such field.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Worker,
         Self::QueueName,
+        Self::PostTraining,
         Self::Evaluation,
         Self::Export,
     ];
@@ -40,6 +43,7 @@ impl Field {
         match self {
             Self::Worker => "worker",
             Self::QueueName => "queueName",
+            Self::PostTraining => "postTraining",
             Self::Evaluation => "evaluation",
             Self::Export => "export",
         }
@@ -49,6 +53,11 @@ impl Field {
     pub const fn shapes(self, task: TaskKind) -> bool {
         match self {
             Self::Worker | Self::QueueName => true,
+            // the tasks after it name the weights that it leaves
+            Self::PostTraining => matches!(
+                task,
+                TaskKind::PostTrain | TaskKind::Evaluate | TaskKind::Export
+            ),
             Self::Evaluation => matches!(task, TaskKind::Evaluate),
             Self::Export => matches!(task, TaskKind::Export),
         }
@@ -65,6 +74,7 @@ impl MadeFrom {
         let of = |field| match field {
             Field::Worker => digest(&spec.worker),
             Field::QueueName => digest(&(&spec.queue_name, &spec.queue_priority_class)),
+            Field::PostTraining => digest(&spec.post_training),
             Field::Evaluation => digest(&spec.evaluation),
             Field::Export => digest(&spec.export),
         };
@@ -136,6 +146,11 @@ mod tests {
                 Some(Field::Evaluation),
             ),
             ("  evaluation: {}\n", "", Some(Field::Evaluation)),
+            (
+                "postTraining: {tokens: 1048576}",
+                "postTraining: {tokens: 1048577}",
+                Some(Field::PostTraining),
+            ),
             (
                 "pvc://exports/smollm2",
                 "pvc://exports/b",

@@ -6,6 +6,7 @@ mod data;
 mod evaluation;
 mod identity;
 mod pods;
+mod post_training;
 mod search;
 mod unsupported;
 
@@ -50,8 +51,8 @@ pub struct ValidatedRun {
     /// The device to compute on.
     pub device: DeviceRequest,
     /// The tasks in order: `prepare`, `measure` where something counts in latency,
-    /// `build-database`, `search`, then `evaluate` and `export` where asked for. The search's runs
-    /// to the last generation.
+    /// `build-database`, `search`, then `post-train`, `evaluate` and `export` where asked for. The
+    /// search's runs to the last generation.
     pub chain: Vec<Task>,
     /// Workers of `build-database`, at least 1.
     pub pruning_workers: u32,
@@ -166,6 +167,16 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         let pruning = pruning.clone();
         chain.insert(1, Task::Measure { pruning, target });
     }
+    let training = post_training::post_training(spec)?;
+    if let Some(training) = training.clone() {
+        let (pruning, settings) = (pruning.clone(), settings.clone());
+        chain.push(Task::PostTrain {
+            pruning,
+            target,
+            settings,
+            training,
+        });
+    }
     if let Some(evaluation) = &spec.evaluation {
         let evaluation = evaluation::evaluation(evaluation)?;
         let (pruning, settings) = (pruning.clone(), settings.clone());
@@ -173,6 +184,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             pruning,
             target,
             settings,
+            training: training.clone(),
             evaluation,
         });
     }
@@ -182,6 +194,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             pruning,
             target,
             settings,
+            training,
             export,
         });
     }
@@ -261,7 +274,11 @@ impl ValidatedRun {
         match task {
             TaskKind::BuildDatabase => self.pruning_workers,
             TaskKind::Search => self.search_workers,
-            TaskKind::Prepare | TaskKind::Measure | TaskKind::Evaluate | TaskKind::Export => 1,
+            TaskKind::Prepare
+            | TaskKind::Measure
+            | TaskKind::PostTrain
+            | TaskKind::Evaluate
+            | TaskKind::Export => 1,
         }
     }
 

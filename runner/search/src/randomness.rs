@@ -15,6 +15,8 @@ pub enum Purpose {
     Fitness,
     /// Which sequences of a text belong to which slice; drawn before any search, with all else 0.
     Slices,
+    /// The order in which the survivor is trained on its sequences, with all but the seed 0.
+    PostTraining,
 }
 
 impl Purpose {
@@ -24,6 +26,7 @@ impl Purpose {
             Purpose::Training => "training",
             Purpose::Fitness => "fitness",
             Purpose::Slices => "slices",
+            Purpose::PostTraining => "post-training",
         }
     }
 }

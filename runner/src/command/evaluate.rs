@@ -1,6 +1,7 @@
 //! `evaluate`: dense, uniform and survivor side by side on held-out tokens.
 
 mod latency;
+mod stored;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -9,13 +10,14 @@ use darwinlm_search::{FitnessKind, Genome, Level, Problem};
 use darwinlm_store::open_folder;
 use darwinlm_task::{
     DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, LatencyWorkload, Measured,
-    NumericsPlan, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
+    NumericsPlan, PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::build_database::folder_store;
 use super::compute::{Prepared, open_database, open_device};
+use super::post_train::{open_trained, training_digest};
 use super::search::{found, problem, whole};
 use super::work::{Context, Ended, store_failure};
 use crate::args;
@@ -26,6 +28,8 @@ use crate::fitness::{BothMeasures, FitnessError, ScoreSettings, Scorer, Teacher,
 use crate::model::{DenseModel, Model};
 use crate::stitch::stitch;
 use crate::tokens::Sequences;
+
+pub(super) use stored::{Evaluated, Evaluation};
 
 /// Forward passes of which the median is the speed.
 const SPEED_PASSES: usize = 5;
@@ -113,47 +117,60 @@ pub(super) async fn task(
     pruning: &PruningSpec,
     target: TargetSpec,
     settings: &SearchSettings,
+    training: Option<&PostTrainingSpec>,
     EvaluationSpec { latency }: &EvaluationSpec,
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
     let problem = problem(&prepared, database.manifest(), &folder, target, settings)?;
-    let survivor = found(context, &problem).await?.survivor;
-    let key = context.paths.evaluation();
-    let known = context
-        .store
-        .get_if_exists(&key)
-        .await
-        .map_err(store_failure)?;
-    let evaluation = match known {
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .or_fail(ExitCode::BadData, format!("failed to read {key}"))?,
+    let found = found(context, &problem).await?;
+    let training = training.map(|training| training_digest(&prepared, &found, training));
+    let of = Evaluated::new(&found, training.clone());
+    let known = Evaluation::stored(context).await?;
+    let serves = |known: &Evaluation| known.of == of && latency::holds(*latency, &known.report);
+    let report = match known.filter(serves) {
+        Some(known) => known.report,
         None => {
-            let genomes = [
-                &Genome::uniform(problem.shape.blocks, Level::DENSE),
-                &problem.start,
-                &survivor.genome,
-            ];
+            let subjects = [
+                Subject::untrained(&Genome::uniform(problem.shape.blocks, Level::DENSE)),
+                Subject::untrained(&problem.start),
+                Subject::untrained(&found.survivor.genome),
+            ]
+            .into_iter()
+            .chain(training.map(|digest| Subject {
+                genome: found.survivor.genome.clone(),
+                training: Some(digest),
+            }));
+            let subjects: Vec<Subject> = subjects.collect();
             let asked = *latency;
-            let Some(measured) =
-                compare(context, &prepared, &database, &problem, genomes, asked).await?
+            let Some(report) =
+                compare(context, &prepared, &database, &problem, &subjects, asked).await?
             else {
                 return Ok(Ended::Stopped);
             };
-            let settled = context
-                .store
-                .put_json_create(&key, &measured)
-                .await
-                .map_err(store_failure)?;
-            serde_json::from_slice(&settled.stored)
-                .or_fail(ExitCode::BadData, format!("failed to read {key}"))?
+            Evaluation { of, report }.store(context).await?
         }
     };
-    latency::answers(*latency, &evaluation, &key)?;
     context
         .reporter
-        .update(|report| report.evaluation = Some(evaluation));
+        .update(|whole| whole.evaluation = Some(report));
     Ok(Ended::Done)
+}
+
+/// A model to measure.
+struct Subject {
+    genome: Genome,
+    /// The digest of its training, if it is measured trained.
+    training: Option<String>,
+}
+
+impl Subject {
+    fn untrained(genome: &Genome) -> Self {
+        Self {
+            genome: genome.clone(),
+            training: None,
+        }
+    }
 }
 
 /// `None` when told to stop.
@@ -162,7 +179,7 @@ async fn compare(
     prepared: &Prepared,
     database: &Database,
     problem: &Problem,
-    genomes: [&Genome; 3],
+    subjects: &[Subject],
     workload: Option<LatencyWorkload>,
 ) -> Result<Option<EvaluationReport>, Failure> {
     let dense = prepared.dense(context).await?;
@@ -178,16 +195,19 @@ async fn compare(
     let pool = Pool { tokens, teacher };
     let deepest = database.manifest().ladders.deepest();
     let mut measured = Vec::new();
-    for genome in genomes {
+    for Subject { genome, training } in subjects {
         genome
             .fit(problem.shape.blocks, deepest)
             .or_fail(ExitCode::BadData, "a genome is wrong")?;
         context
             .reporter
-            .progress(measured.len() as u64, 3, "models");
+            .progress(measured.len() as u64, subjects.len() as u64, "models");
+        let mut model = block_in_place(|| stitch(&dense, database, genome))
+            .or_fail(ExitCode::BadData, "failed to assemble a model")?;
+        if let Some(digest) = training {
+            model = open_trained(context, digest, &model).await?;
+        }
         let figures = block_in_place(|| {
-            let model = stitch(&dense, database, genome)
-                .or_fail(ExitCode::BadData, "failed to assemble a model")?;
             match measure(&model, &pool, prepared.numerics(), &context.stop.flag) {
                 Err(FitnessError::Cancelled) => Ok(None),
                 other => {
@@ -203,18 +223,21 @@ async fn compare(
     }
     let mut latency = None;
     if let Some(workload) = workload {
-        let pruned = stitch(&dense, database, genomes[2])
+        // Training changes weights, not sizes: how fast the survivor is was decided by the search.
+        let pruned = stitch(&dense, database, &subjects[2].genome)
             .or_fail(ExitCode::BadData, "failed to assemble a model")?;
         latency = latency::measure(context, prepared, &dense, &pruned, &pool.tokens, workload)?;
         if latency.is_none() {
             return Ok(None);
         }
     }
-    let [dense, uniform, pruned] = measured.try_into().expect("three models were measured");
+    let mut measured = measured.into_iter();
+    let mut next = || measured.next().expect("every model was measured");
     Ok(Some(EvaluationReport {
-        dense,
-        uniform,
-        pruned,
+        dense: next(),
+        uniform: next(),
+        pruned: next(),
+        trained: measured.next(),
         latency,
     }))
 }

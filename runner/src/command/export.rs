@@ -8,13 +8,16 @@ mod subject;
 use std::path::PathBuf;
 
 use darwinlm_task::{
-    ExitCode, ExportFormat, ExportReport, ExportSpec, PruningSpec, SearchSettings, TargetSpec,
+    ExitCode, ExportFormat, ExportReport, ExportSpec, PostTrainingSpec, PruningSpec,
+    SearchSettings, TargetSpec,
 };
 
-use self::facts::{Evaluation, provenance};
+use self::facts::provenance;
 use self::record::{Identity, is_there};
 use self::subject::{Subject, Told};
 use super::compute::Prepared;
+use super::evaluate::{Evaluated, Evaluation};
+use super::post_train::training_digest;
 use super::search::{found, problem};
 use super::work::{Context, Ended, store_failure};
 use crate::failure::Failure;
@@ -25,6 +28,7 @@ pub(super) async fn task(
     pruning: &PruningSpec,
     target: TargetSpec,
     settings: &SearchSettings,
+    training: Option<&PostTrainingSpec>,
     export: &ExportSpec,
 ) -> Result<Ended, Failure> {
     let destination = folder(&export.destination)?;
@@ -33,11 +37,16 @@ pub(super) async fn task(
     let about = stored.about().map_err(store_failure)?;
     let problem = problem(&prepared, &about, &stored, target, settings)?;
     let found = found(context, &problem).await?;
-    let evaluation = Evaluation::of(context, &found.survivor).await?;
+    let trained = training.map(|training| training_digest(&prepared, &found, training));
+    let of = Evaluated::new(&found, trained.clone());
+    // a run that went on after it has another
+    let evaluation = Evaluation::stored(context).await?;
+    let evaluation = evaluation.filter(|known| known.of == of);
     let identity = |format| {
-        let told = evaluation.as_ref().map(|known| known.sha256.clone());
+        let told = evaluation.as_ref().map(Evaluation::sha256);
         let genome = found.survivor.genome.clone();
-        Identity::new(format, export.query_head_layout, found.digest, genome, told)
+        let layout = export.query_head_layout;
+        Identity::new(format, layout, found.digest, genome, trained.clone(), told)
     };
     let place = |format: ExportFormat| destination.join(format.folder());
     let mut missing = export.formats.clone();
@@ -47,9 +56,11 @@ pub(super) async fn task(
         let plan = &prepared.plan;
         let told = Told {
             survivor: found.survivor.clone(),
+            training: trained.clone(),
             layout: export.query_head_layout,
             evaluation: evaluation.as_ref().map(|known| known.report.clone()),
-            provenance: provenance(context, plan, database, target, &problem, &found).await?,
+            provenance: provenance(context, plan, database, target, training, &problem, &found)
+                .await?,
         };
         let subject = Subject::open(context, &prepared, &stored, told).await?;
         for format in missing {

@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, measure, prepare, search};
+use super::{build_database, evaluate, export, measure, post_train, prepare, search};
 use crate::failure::{Failure, OrFail};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
@@ -279,18 +279,32 @@ impl Context {
                 };
                 search::task(self, pruning, *target, settings, limits).await
             }
+            Task::PostTrain {
+                pruning,
+                target,
+                settings,
+                training,
+            } => post_train::task(self, pruning, *target, settings, training).await,
             Task::Evaluate {
                 pruning,
                 target,
                 settings,
+                training,
                 evaluation,
-            } => evaluate::task(self, pruning, *target, settings, evaluation).await,
+            } => {
+                let training = training.as_ref();
+                evaluate::task(self, pruning, *target, settings, training, evaluation).await
+            }
             Task::Export {
                 pruning,
                 target,
                 settings,
+                training,
                 export,
-            } => export::task(self, pruning, *target, settings, export).await,
+            } => {
+                let training = training.as_ref();
+                export::task(self, pruning, *target, settings, training, export).await
+            }
         }
     }
 }

@@ -36,6 +36,20 @@ impl Sequences {
         }
     }
 
+    /// The same text as shorter sequences: each is cut into as many as it holds, what is left over
+    /// at its end is dropped. A longer length leaves it as it is.
+    pub fn shortened(&self, length: u32) -> Self {
+        if length == 0 || length >= self.length {
+            return self.clone();
+        }
+        let whole = (0..self.count()).map(|index| self.sequence(index));
+        let cut = whole.flat_map(|sequence| sequence.chunks_exact(length as usize));
+        Self {
+            ids: cut.flatten().copied().collect(),
+            length,
+        }
+    }
+
     /// Reads `input_ids` (i64, i32 or u32) and checks every id against the vocabulary.
     pub fn open(path: &Path, vocabulary: i64) -> Result<Self, TokensError> {
         let file = MappedTensors::open(path)?;

@@ -57,6 +57,43 @@ impl AdamW {
         })
     }
 
+    /// The mean gradients and the mean squared gradients, in the order of the weights.
+    pub fn moments(&self) -> (&[Tensor], &[Tensor]) {
+        (&self.means, &self.squares)
+    }
+
+    /// Goes on as after so many steps, once the moments of that time are written into
+    /// [`AdamW::moments`].
+    pub fn resume_after(&mut self, steps: i32) {
+        self.steps = steps;
+    }
+
+    /// The step size from the next step on.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.settings.learning_rate = learning_rate;
+    }
+
+    /// Shortens all gradients together to the norm `most` if they are longer (Pascanu et al., arXiv
+    /// 1211.5063). Nothing is read back from the device.
+    pub fn clip(&self, most: f64) -> Result<(), TrainError> {
+        tch::no_grad(|| {
+            let mut gradients: Vec<Tensor> = self.weights.iter().map(Tensor::grad).collect();
+            gradients.retain(Tensor::defined);
+            let norms = gradients
+                .iter()
+                .map(|gradient| gradient.f_norm())
+                .collect::<Result<Vec<_>, _>>()?;
+            let norm = Tensor::f_stack(&norms, 0)?.f_norm()?;
+            // by at most 1; the small number keeps a gradient of zero what it is
+            let factor = (norm + 1e-6).f_reciprocal()?.f_mul_scalar(most)?;
+            let factor = factor.f_clamp_max(1.0)?;
+            for gradient in &mut gradients {
+                let _ = gradient.f_mul_(&factor)?;
+            }
+            Ok(())
+        })
+    }
+
     /// One step along the gradients, which are cleared.
     pub fn step(&mut self) -> Result<(), TrainError> {
         self.steps += 1;

@@ -1,19 +1,22 @@
-//! Cross-entropy and its gradients without a [tokens, vocabulary] tensor.
+//! The loss and its gradients without a [tokens, vocabulary] tensor.
 
 use tch::{Kind, Tensor};
 
-use super::TrainError;
+use super::{SoftTargets, TrainError};
 
-/// The sum of cross-entropies over positions, and its gradients times `scale`.
+/// The sum of losses over positions, and its gradients times `scale`.
 ///
 /// `hidden_ND` are final hidden states, `output_VD` the output matrix, `target_N` the next tokens.
-/// Returns (sum in nats, gradient of the hidden states [N, D]) and adds the output matrix' gradient
-/// to `output_gradient_VD` (float32). The gradient of cross-entropy is softmax − one-hot, so each
-/// chunk of `chunk` positions is done with before the next begins.
+/// The loss is cross-entropy, or with soft targets of share w (1 − w) · cross-entropy + w ·
+/// KL(teacher ‖ model). Returns (sum in nats, gradient of the hidden states [N, D]) and adds the
+/// output matrix' gradient to `output_gradient_VD` (float32). The gradient of the logits is
+/// softmax − ((1 − w) · one-hot + w · teacher), so each chunk of `chunk` positions is done with
+/// before the next begins.
 pub fn head_gradients(
     hidden_ND: &Tensor,
     output_VD: &Tensor,
     target_N: &Tensor,
+    soft: Option<&SoftTargets<'_>>,
     scale: f64,
     chunk: i64,
     output_gradient_VD: &mut Tensor,
@@ -22,6 +25,7 @@ pub fn head_gradients(
     let output_VD = output_VD.detach().f_to_kind(compute)?;
     let hidden_ND = hidden_ND.detach();
     let positions = hidden_ND.size()[0];
+    let hard = 1.0 - soft.map_or(0.0, |soft| soft.share);
     let mut sum = 0.0;
     let mut gradients = Vec::new();
     for start in (0..positions).step_by(chunk.max(1) as usize) {
@@ -33,12 +37,15 @@ pub fn head_gradients(
         sum -= log_q_nV
             .f_gather(1, &target_n1, false)?
             .f_sum(Kind::Double)?
-            .double_value(&[]);
+            .double_value(&[])
+            * hard;
         let mut slope_nV = log_q_nV.f_exp()?;
-        let minus_one = target_n1.f_ones_like()?.f_to_kind(Kind::Float)?.f_neg()?;
-        let _ = slope_nV
-            .f_scatter_add_(1, &target_n1, &minus_one)?
-            .f_mul_scalar_(scale)?;
+        let minus_hard = target_n1.f_ones_like()?.f_to_kind(Kind::Float)? * -hard;
+        let _ = slope_nV.f_scatter_add_(1, &target_n1, &minus_hard)?;
+        if let Some(soft) = soft {
+            sum += soft.add(start, length, &log_q_nV, &mut slope_nV)?;
+        }
+        let _ = slope_nV.f_mul_scalar_(scale)?;
         let slope_nV = slope_nV.f_to_kind(compute)?;
         gradients.push(slope_nV.f_matmul(&output_VD)?);
         let update_VD = slope_nV.f_transpose(0, 1)?;

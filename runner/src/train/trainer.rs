@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use darwinlm_search::{Minibatch, Piece};
 use tch::{Kind, Tensor};
 
-use super::{AdamW, AdamWSettings, TrainError, head_gradients};
+use super::{AdamW, AdamWSettings, Distillation, TrainError, head_gradients};
 use crate::fitness::batches;
 use crate::model::Model;
 use crate::tokens::Sequences;
@@ -69,34 +69,45 @@ impl Trainer {
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Trained, TrainError> {
-        let weights = self
-            .model
-            .weights()
-            .into_iter()
-            .map(|(_, w)| w.shallow_clone())
-            .collect();
-        let mut optimizer = AdamW::new(weights, self.settings.adamw)?;
+        let mut optimizer = AdamW::new(self.leaves(), self.settings.adamw)?;
         let pieces = minibatch.pieces(pool.length());
         let mut last_loss = None;
         for batch in pieces.chunks(self.settings.batch_sequences.max(1) as usize) {
-            let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
-            let positions = tokens - batch.len() as u64;
-            let mut sum = 0.0;
-            for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(TrainError::Cancelled);
-                }
-                sum += self.accumulate(pool, micro_batch, positions)?;
-            }
-            let loss = sum / positions as f64;
+            let loss = self.gradients(pool, batch, None, cancel)?;
             if !loss.is_finite() {
                 return Ok(Trained::NonFinite);
             }
             optimizer.step()?;
             last_loss = Some(loss);
-            progress(tokens);
+            progress(batch.iter().map(|piece| u64::from(piece.tokens)).sum());
         }
         Ok(Trained::Finished { last_loss })
+    }
+
+    /// The weights, shared with an optimizer.
+    pub(super) fn leaves(&self) -> Vec<Tensor> {
+        let weights = self.model.weights().into_iter();
+        weights.map(|(_, weight)| weight.shallow_clone()).collect()
+    }
+
+    /// Computes the gradients of one optimizer step, and returns its mean loss in nats per token.
+    pub(super) fn gradients(
+        &mut self,
+        pool: &Sequences,
+        batch: &[Piece],
+        teacher: Option<Distillation<'_>>,
+        cancel: &AtomicBool,
+    ) -> Result<f64, TrainError> {
+        let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
+        let positions = tokens - batch.len() as u64;
+        let mut sum = 0.0;
+        for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(TrainError::Cancelled);
+            }
+            sum += self.accumulate(pool, micro_batch, positions, teacher)?;
+        }
+        Ok(sum / positions as f64)
     }
 
     /// Adds the gradients of some pieces and returns the sum of their losses.
@@ -105,15 +116,16 @@ impl Trainer {
         pool: &Sequences,
         pieces: &[Piece],
         positions: u64,
+        teacher: Option<Distillation<'_>>,
     ) -> Result<f64, TrainError> {
         let tokens = pieces[0].tokens;
         let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
         let ids_BT = pool.batch(&sequences, tokens, self.model.device());
         let predicting = i64::from(tokens) - 1;
         // the last token predicts nothing and, attention being causal, nothing looks at it
-        let hidden_BTD = self
-            .model
-            .hidden_states(&ids_BT.f_narrow(1, 0, predicting)?);
+        let read_BT = ids_BT.f_narrow(1, 0, predicting)?;
+        let soft = teacher.map(|teacher| teacher.over(&read_BT)).transpose()?;
+        let hidden_BTD = self.model.hidden_states(&read_BT);
         let hidden_ND = hidden_BTD.f_flatten(0, 1)?;
         let target_N = ids_BT.f_narrow(1, 1, predicting)?.f_flatten(0, 1)?;
         let output_VD = self.model.output_VD();
@@ -122,7 +134,10 @@ impl Trainer {
         let chunk = i64::from(self.settings.logit_chunk_tokens);
         let (sum, slope_ND) = tch::no_grad(|| {
             let gradient = &mut output_gradient_VD;
-            head_gradients(&hidden_ND, output_VD, &target_N, scale, chunk, gradient)
+            let soft = soft.as_ref();
+            head_gradients(
+                &hidden_ND, output_VD, &target_N, soft, scale, chunk, gradient,
+            )
         })?;
         // libtorch's backward starts at a number: this one has the wanted gradient
         hidden_ND

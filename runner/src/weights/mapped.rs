@@ -76,6 +76,39 @@ impl MappedTensors {
         self.tensor(name, bytes, &shape, kind)
     }
 
+    /// Reads a floating-point tensor of the shape of `like`, to its type and device.
+    pub fn float_like(&self, name: &str, like: &Tensor) -> Result<Tensor, WeightsError> {
+        let found = self.shape(name)?;
+        if found != like.size() {
+            return Err(WeightsError::Shape {
+                name: name.to_owned(),
+                path: self.path.clone(),
+                expected: like.size(),
+                found,
+            });
+        }
+        let moved = self
+            .float(name)?
+            .f_to_device(like.device())
+            .and_then(|stored| stored.f_to_kind(like.kind()));
+        moved.map_err(|source| WeightsError::Torch {
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    /// Reads a tensor of 64-bit floating-point numbers, in order.
+    pub fn doubles(&self, name: &str) -> Result<Vec<f64>, WeightsError> {
+        let (dtype, _, bytes) = self.raw(name)?;
+        if dtype != Dtype::F64 {
+            return Err(self.refuse(name, dtype, "F64"));
+        }
+        let numbers = bytes.chunks_exact(8);
+        Ok(numbers
+            .map(|number| f64::from_le_bytes(number.try_into().expect("8 bytes")))
+            .collect())
+    }
+
     /// Reads an integer tensor as 64-bit integers, on the CPU.
     pub fn integers(&self, name: &str) -> Result<Tensor, WeightsError> {
         let (dtype, shape, bytes) = self.raw(name)?;

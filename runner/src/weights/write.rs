@@ -120,6 +120,7 @@ impl StreamWriter {
 
 fn dtype_of(name: &str, kind: Kind, path: &Path) -> Result<Dtype, WeightsError> {
     Ok(match kind {
+        Kind::Double => Dtype::F64,
         Kind::Float => Dtype::F32,
         Kind::Half => Dtype::F16,
         Kind::BFloat16 => Dtype::BF16,
@@ -130,7 +131,7 @@ fn dtype_of(name: &str, kind: Kind, path: &Path) -> Result<Dtype, WeightsError> 
                 name: name.to_owned(),
                 path: path.to_owned(),
                 found: format!("{other:?}"),
-                accepted: "F32, F16, BF16, I32, I64",
+                accepted: "F64, F32, F16, BF16, I32, I64",
             });
         }
     })

@@ -18,13 +18,13 @@ pub use report::{
     MeasuredReport, Memory, ModelLatency, ModelReport, Outcome, PreparedReport, Progress,
     REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE, REASON_STORE_IN_USE,
     REASON_TARGET_UNREACHABLE, REPORT_LIMIT_BYTES, SearchReport, Spread, SurvivorReport,
-    TaskReport, TrialCounts,
+    TaskReport, TrainingReport, TrialCounts,
 };
 pub use schema::schemas;
 pub use spec::{
-    DataSpec, EvaluationSpec, ExportFormat, ExportSpec, LatencyWorkload, PruningSpec,
-    QueryHeadLayout, RunIdentity, SearchSettings, SliceSpec, Spacing, TARGET_HELP, TargetSpec,
-    Task, TaskKind, TaskSpec, TaskSpecError, TextSource, VERSION,
+    DataSpec, EvaluationSpec, ExportFormat, ExportSpec, LatencyWorkload, PostTrainingSpec,
+    PruningSpec, QueryHeadLayout, RunIdentity, SearchSettings, SliceSpec, Spacing, TARGET_HELP,
+    TargetSpec, Task, TaskKind, TaskSpec, TaskSpecError, TextSource, VERSION,
 };
 
 /// Environment variable that carries the [`TaskSpec`] as JSON.

@@ -108,6 +108,27 @@ impl RunPaths {
         format!("{}/survivors/{index:06}.json", self.prefix)
     }
 
+    /// `checkpoints/<training>`: everything of one post-training, named by the digest of what decides
+    /// its outcome.
+    pub fn training(&self, digest: &str) -> String {
+        format!("{}/checkpoints/{digest}", self.prefix)
+    }
+
+    /// `checkpoints/<training>/newest.json`: the step of the newest whole checkpoint; overwritten.
+    pub fn newest_checkpoint(&self, digest: &str) -> String {
+        format!("{}/newest.json", self.training(digest))
+    }
+
+    /// `checkpoints/<training>/<step>`: what training goes on from after a step.
+    pub fn checkpoint(&self, digest: &str, step: u64) -> String {
+        format!("{}/{step:08}", self.training(digest))
+    }
+
+    /// `checkpoints/<training>/trained`: the trained survivor's weights and its loss curve.
+    pub fn trained(&self, digest: &str) -> String {
+        format!("{}/trained", self.training(digest))
+    }
+
     /// `evaluation.json`.
     pub fn evaluation(&self) -> String {
         format!("{}/evaluation.json", self.prefix)

@@ -51,6 +51,9 @@ pub struct TaskReport {
     /// Said by `search`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchReport>,
+    /// Said by `post-train`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingReport>,
     /// Said by `evaluate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationReport>,
@@ -207,6 +210,22 @@ pub struct GpuSeconds {
     pub lost: u64,
 }
 
+/// How far the training of the survivor is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrainingReport {
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Tokens in all.
+    pub total_tokens: u64,
+    /// Loss of the newest step, in nats per token, as a decimal number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
+    /// Key of the newest whole checkpoint in the store; at the end that of the trained weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
 /// Figures of one model on the validation slice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -221,7 +240,7 @@ pub struct Measured {
     pub tokens_per_second: String,
 }
 
-/// Dense, uniform and pruned side by side.
+/// Dense, uniform, pruned and trained side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EvaluationReport {
@@ -229,8 +248,11 @@ pub struct EvaluationReport {
     pub dense: Measured,
     /// The start of the search: the uniform model at the same budget.
     pub uniform: Measured,
-    /// The survivor.
+    /// The survivor as the search left it.
     pub pruned: Measured,
+    /// The survivor after post-training, if it was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<Measured>,
     /// How fast dense and survivor read and write, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyReport>,
@@ -331,6 +353,7 @@ impl TaskReport {
             measured: None,
             database: None,
             search: None,
+            training: None,
             evaluation: None,
             export: None,
             gpu_seconds: None,

@@ -91,7 +91,18 @@ pub enum Task {
         /// Stop at the next generation boundary when this much is spent.
         budget_gpu_seconds: Option<u64>,
     },
-    /// Compare dense, uniform and survivor on the validation slice.
+    /// Train the survivor.
+    PostTrain {
+        /// How to prune: names the database.
+        pruning: PruningSpec,
+        /// What the survivor keeps to.
+        target: TargetSpec,
+        /// How to search: the survivor is the last one of this search's ledger.
+        settings: SearchSettings,
+        /// How to train it.
+        training: PostTrainingSpec,
+    },
+    /// Compare dense, uniform and survivor, trained or not, on the validation slice.
     Evaluate {
         /// How to prune: names the database.
         pruning: PruningSpec,
@@ -99,6 +110,8 @@ pub enum Task {
         target: TargetSpec,
         /// How to search: the survivor is the last one of this search's ledger.
         settings: SearchSettings,
+        /// How the survivor was trained, if it was.
+        training: Option<PostTrainingSpec>,
         /// What to measure beyond perplexity and KL.
         evaluation: EvaluationSpec,
     },
@@ -110,6 +123,8 @@ pub enum Task {
         target: TargetSpec,
         /// How to search: the survivor is the last one of this search's ledger.
         settings: SearchSettings,
+        /// How the survivor was trained, if it was.
+        training: Option<PostTrainingSpec>,
         /// Where to and in which formats.
         export: ExportSpec,
     },
@@ -129,6 +144,8 @@ pub enum TaskKind {
     BuildDatabase,
     /// [`Task::Search`]
     Search,
+    /// [`Task::PostTrain`]
+    PostTrain,
     /// [`Task::Evaluate`]
     Evaluate,
     /// [`Task::Export`]
@@ -137,11 +154,12 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// Every kind, in the order of a run's chain.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Prepare,
         Self::Measure,
         Self::BuildDatabase,
         Self::Search,
+        Self::PostTrain,
         Self::Evaluate,
         Self::Export,
     ];
@@ -153,6 +171,7 @@ impl TaskKind {
             Self::Measure => "measure",
             Self::BuildDatabase => "build-database",
             Self::Search => "search",
+            Self::PostTrain => "post-train",
             Self::Evaluate => "evaluate",
             Self::Export => "export",
         }
@@ -162,7 +181,11 @@ impl TaskKind {
     pub const fn needs_device(self) -> bool {
         match self {
             Self::Prepare | Self::Export => false,
-            Self::Measure | Self::BuildDatabase | Self::Search | Self::Evaluate => true,
+            Self::Measure
+            | Self::BuildDatabase
+            | Self::Search
+            | Self::PostTrain
+            | Self::Evaluate => true,
         }
     }
 
@@ -170,7 +193,9 @@ impl TaskKind {
     pub const fn is_work_queue(self) -> bool {
         match self {
             Self::BuildDatabase | Self::Search => true,
-            Self::Prepare | Self::Measure | Self::Evaluate | Self::Export => false,
+            Self::Prepare | Self::Measure | Self::PostTrain | Self::Evaluate | Self::Export => {
+                false
+            }
         }
     }
 }
@@ -189,6 +214,7 @@ impl Task {
             Self::Measure { .. } => TaskKind::Measure,
             Self::BuildDatabase { .. } => TaskKind::BuildDatabase,
             Self::Search { .. } => TaskKind::Search,
+            Self::PostTrain { .. } => TaskKind::PostTrain,
             Self::Evaluate { .. } => TaskKind::Evaluate,
             Self::Export { .. } => TaskKind::Export,
         }
@@ -200,6 +226,9 @@ impl Task {
             Self::Prepare { .. } | Self::Measure { .. } => false,
             Self::BuildDatabase { pruning, .. } => pruning.spacing.is_measured(),
             Self::Search {
+                pruning, target, ..
+            }
+            | Self::PostTrain {
                 pruning, target, ..
             }
             | Self::Evaluate {
@@ -355,6 +384,35 @@ struct StepSchema {
     survivors: u32,
     training_tokens: u64,
     fitness_tokens: u64,
+}
+
+/// How the survivor is trained: AdamW on all of its weights, in float32.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostTrainingSpec {
+    /// Tokens to train on; the training slice is repeated, in another order each time, until they
+    /// are had.
+    pub tokens: u64,
+    /// Tokens of a sequence; at most those of the slice.
+    pub sequence_length: u32,
+    /// Sequences of an optimizer step.
+    pub batch_sequences: u32,
+    /// The highest learning rate, as a positive decimal number.
+    pub learning_rate: String,
+    /// Hundredths of all steps over which the learning rate rises to the highest, linearly.
+    pub warmup_percent: u32,
+    /// What a cosine lets the learning rate fall to at the end, in hundredths of the highest.
+    pub final_learning_rate_percent: u32,
+    /// Decay of every weight relative to the learning rate, as a decimal number.
+    pub weight_decay: String,
+    /// The greatest norm of all gradients of a step together, as a positive decimal number: longer
+    /// ones are shortened to it.
+    pub gradient_norm: String,
+    /// Hundredths of the loss that are KL(dense ‖ survivor); the rest is the cross-entropy of the
+    /// next token. 0: the dense model is not even loaded.
+    pub distillation_percent: u32,
+    /// A checkpoint is written after every so many tokens. Decides nothing of the outcome.
+    pub checkpoint_every_tokens: u64,
 }
 
 /// What `evaluate` measures beyond perplexity and KL on the validation slice.

@@ -9,6 +9,7 @@ mod files;
 mod latency;
 mod model;
 mod obs;
+mod post_training;
 mod scoring;
 mod tiny;
 mod trials;

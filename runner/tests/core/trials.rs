@@ -249,6 +249,7 @@ fn the_chunked_loss_and_its_gradients_are_autograds() {
             &hidden,
             &output,
             &target,
+            None,
             1.0 / 11.0,
             chunk,
             &mut output_gradient,

@@ -33,7 +33,7 @@ fn search(world: &World, until: u32) {
 
 fn export(world: &World) -> Value {
     json!({
-        "kind": "export", "pruning": pruning(), "target": {"level": 2}, "settings": settings(),
+        "kind": "export", "pruning": pruning(), "target": {"level": 2}, "settings": settings(), "training": null,
         "export": {
             "destination": format!("file://{}", world.path("out").display()),
             "formats": ["Transformers", "MaskedDense"], "queryHeadLayout": "Gather",

@@ -3,5 +3,6 @@
 
 mod by_hand;
 mod exports;
+mod post_training;
 mod stops;
 mod world;

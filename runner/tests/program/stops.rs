@@ -1,7 +1,7 @@
 //! SIGTERM: exit code 75 within ten seconds, with a report, whatever the worker is at.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use darwinlm_task::{DeviceRequest, Outcome, RunIdentity, TaskReport, TaskSpec};
@@ -41,6 +41,11 @@ pub(crate) fn prepare(tokens: &Path) -> Value {
 
 /// Starts a worker at a task.
 pub(crate) fn start(world: &World, task: Value) -> Child {
+    command(world, task).spawn().unwrap()
+}
+
+/// A worker at a task.
+pub(crate) fn command(world: &World, task: Value) -> Command {
     let spec = json!({
         "version": darwinlm_task::VERSION,
         "run": RunIdentity { namespace: "local".into(), name: "tiny".into(), uid: "uid".into() },
@@ -58,7 +63,7 @@ pub(crate) fn start(world: &World, task: Value) -> Child {
     command.env(darwinlm_task::ENV_CACHE, world.path("cache"));
     command.env(darwinlm_task::ENV_LISTEN, "127.0.0.1:0");
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
+    command
 }
 
 pub(crate) fn finish(world: &World, task: Value) {
@@ -71,7 +76,7 @@ pub(crate) fn report(world: &World) -> TaskReport {
 }
 
 /// Waits until something is there.
-fn await_path(path: &Path) {
+pub(crate) fn await_path(path: &Path) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !path.exists() {
         assert!(
@@ -84,7 +89,7 @@ fn await_path(path: &Path) {
 }
 
 /// Sends SIGTERM; how long the worker took, once it ended as promised.
-fn stop(world: &World, mut worker: Child) -> Duration {
+pub(crate) fn stop(world: &World, mut worker: Child) -> Duration {
     let told = Instant::now();
     let signalled = std::process::Command::new("kill")
         .arg(worker.id().to_string())

@@ -79,6 +79,7 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         | Task::Measure { .. }
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
+        | Task::PostTrain { .. }
         | Task::Evaluate { .. } => None,
     };
     claim_of(&task.store)

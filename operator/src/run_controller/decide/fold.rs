@@ -3,7 +3,7 @@
 use darwinlm_api::conditions::{self, ConditionStatus, Finding, Reason};
 use darwinlm_api::{
     EvaluationStatus, GenomeStatus, GpuSeconds, LatencyStatus, Measured, MeasuredLatency,
-    PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
+    PostTrainingStatus, PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
 };
 use darwinlm_task::{
     EvaluationReport, LatencyReport, ModelLatency, Outcome, SearchReport, SurvivorReport, TaskKind,
@@ -67,6 +67,16 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
     // What a report does not speak of stays as it is known.
     if let Some(search) = &report.search {
         fold_search(search_status(search), status);
+    }
+    if let Some(training) = &report.training {
+        status.post_training = Some(PostTrainingStatus {
+            tokens: long(training.tokens),
+            loss: training.loss.as_deref().map(decimal),
+        });
+        if let Some(key) = &training.checkpoint {
+            let url = as_written(&format!("{}/{key}", run.store));
+            status.artifacts.get_or_insert_default().checkpoint = Some(url);
+        }
     }
     if let Some(evaluation) = &report.evaluation {
         status.evaluation = Some(evaluation_status(evaluation));
@@ -191,6 +201,7 @@ fn evaluation_status(report: &EvaluationReport) -> EvaluationStatus {
         dense: measured(&report.dense),
         uniform: measured(&report.uniform),
         pruned: measured(&report.pruned),
+        trained: report.trained.as_ref().and_then(measured),
     };
     EvaluationStatus {
         validation: Some(validation),

@@ -122,6 +122,7 @@ const fn stage_of(task: TaskKind) -> Stage {
         TaskKind::Measure => Stage::Measuring,
         TaskKind::BuildDatabase => Stage::BuildingDatabase,
         TaskKind::Search => Stage::Searching,
+        TaskKind::PostTrain => Stage::PostTraining,
         TaskKind::Evaluate => Stage::Evaluating,
         TaskKind::Export => Stage::Exporting,
     }

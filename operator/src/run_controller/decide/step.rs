@@ -60,6 +60,7 @@ pub(super) fn next<'a>(
         TaskKind::Prepare
         | TaskKind::Measure
         | TaskKind::BuildDatabase
+        | TaskKind::PostTrain
         | TaskKind::Evaluate
         | TaskKind::Export => 0,
     };

@@ -117,6 +117,7 @@ const fn camel_case(task: TaskKind) -> &'static str {
         TaskKind::Measure => "Measure",
         TaskKind::BuildDatabase => "BuildDatabase",
         TaskKind::Search => "Search",
+        TaskKind::PostTrain => "PostTrain",
         TaskKind::Evaluate => "Evaluate",
         TaskKind::Export => "Export",
     }

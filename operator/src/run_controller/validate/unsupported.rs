@@ -21,7 +21,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             "spec.artifacts.caBundleConfigMapRef",
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),
-        ("spec.postTraining", spec.post_training.is_some()),
         ("spec.evaluation.tasks", tasks),
         ("spec.queueName", spec.queue_name.is_some()),
         (

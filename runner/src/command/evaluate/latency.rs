@@ -3,7 +3,6 @@
 use darwinlm_task::{
     EvaluationReport, ExitCode, LatencyReport, LatencyWorkload, Memory, ModelLatency, Spread,
 };
-use serde_json::json;
 use tch::Tensor;
 use tokio::task::block_in_place;
 
@@ -40,31 +39,10 @@ pub(super) fn check(workload: LatencyWorkload, config: &ModelConfig) -> Result<(
     Ok(())
 }
 
-/// Checks that an evaluation that was stored earlier holds what is asked for.
-///
-/// # Errors
-/// Exit code 78, naming both.
-pub(super) fn answers(
-    asked: Option<LatencyWorkload>,
-    stored: &EvaluationReport,
-    key: &str,
-) -> Result<(), Failure> {
+/// Whether an evaluation that was stored earlier holds what is asked for now.
+pub(super) fn holds(asked: Option<LatencyWorkload>, stored: &EvaluationReport) -> bool {
     let found = stored.latency.as_ref().map(|latency| latency.workload);
-    if asked.is_none() || asked == found {
-        return Ok(());
-    }
-    let shown = |workload: Option<LatencyWorkload>| {
-        workload.map_or("none".to_owned(), |workload| json!(workload).to_string())
-    };
-    Err(Failure::new(
-        ExitCode::BadSpec,
-        format!(
-            "spec.evaluation.latency is {}; {key} was written with {}: put it back as it was, or use \
-             another run name",
-            shown(asked),
-            shown(found)
-        ),
-    ))
+    asked.is_none() || asked == found
 }
 
 /// `None` when told to stop.

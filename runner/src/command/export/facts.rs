@@ -2,39 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use darwinlm_search::{Problem, Survivor};
-use darwinlm_store::{Ledger, digest_bytes};
-use darwinlm_task::{EvaluationReport, ExitCode, Plan, TargetSpec};
+use darwinlm_search::Problem;
+use darwinlm_store::Ledger;
+use darwinlm_task::{Plan, PostTrainingSpec, TargetSpec};
 
 use super::super::search::Found;
 use super::super::work::{Context, store_failure};
 use crate::export::Provenance;
-use crate::failure::{Failure, OrFail};
-
-/// What the run measured, and the sha256 of the file that says so.
-pub(super) struct Evaluation {
-    pub(super) sha256: String,
-    pub(super) report: EvaluationReport,
-}
-
-impl Evaluation {
-    /// The evaluation of the survivor, if there is one: a run that went on after it has another.
-    pub(super) async fn of(
-        context: &Context,
-        survivor: &Survivor,
-    ) -> Result<Option<Self>, Failure> {
-        let key = context.paths.evaluation();
-        let bytes = context.store.get_if_exists(&key).await;
-        let Some(bytes) = bytes.map_err(store_failure)? else {
-            return Ok(None);
-        };
-        let report: EvaluationReport = serde_json::from_slice(&bytes)
-            .or_fail(ExitCode::BadData, format!("failed to read {key}"))?;
-        let sha256 = digest_bytes(&bytes).sha256;
-        let evaluation = Self { sha256, report };
-        Ok(Some(evaluation).filter(|found| found.report.pruned.parameters == survivor.parameters))
-    }
-}
+use crate::failure::Failure;
 
 /// Where the survivor comes from.
 pub(super) async fn provenance(
@@ -42,6 +17,7 @@ pub(super) async fn provenance(
     plan: &Plan,
     database: String,
     target: TargetSpec,
+    training: Option<&PostTrainingSpec>,
     problem: &Problem,
     found: &Found,
 ) -> Result<Provenance, Failure> {
@@ -58,6 +34,7 @@ pub(super) async fn provenance(
         generations: found.generation,
         seed: problem.seed,
         target,
+        training: training.cloned(),
         database,
         database_manifest: problem.pins.level_database,
         plan: plan.clone(),

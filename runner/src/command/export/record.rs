@@ -14,7 +14,7 @@ use super::place::RECORD;
 pub(super) const CARD: &str = "README.md";
 
 /// Version of what is written: another version is another export.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// What a folder is an export of; equal ones hold equal models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub(super) struct Identity {
     pub(super) ledger: Digest,
     /// The survivor's.
     pub(super) genome: Genome,
+    /// Digest of its training, if it was trained.
+    training: Option<String>,
     /// sha256 of the `evaluation.json` that the model card tells of.
     evaluation: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Identity {
         layout: QueryHeadLayout,
         ledger: Digest,
         genome: Genome,
+        training: Option<String>,
         evaluation: Option<String>,
     ) -> Self {
         let query_head_layout = match format {
@@ -51,6 +54,7 @@ impl Identity {
             query_head_layout,
             ledger,
             genome,
+            training,
             evaluation,
         }
     }
@@ -112,7 +116,7 @@ mod tests {
 
     fn identity(format: ExportFormat, layout: QueryHeadLayout) -> Identity {
         let genome = serde_json::from_str(r#"{"attention":"01","mlp":"10"}"#).unwrap();
-        Identity::new(format, layout, Digest::of(b"ledger"), genome, None)
+        Identity::new(format, layout, Digest::of(b"ledger"), genome, None, None)
     }
 
     fn transformers() -> Identity {
@@ -146,6 +150,10 @@ mod tests {
             identity(ExportFormat::MaskedDense, QueryHeadLayout::Gather),
             Identity {
                 ledger: Digest::of(b"another"),
+                ..transformers()
+            },
+            Identity {
+                training: Some("0".repeat(64)),
                 ..transformers()
             },
             Identity {

@@ -8,6 +8,7 @@ use darwinlm_task::{EvaluationReport, ExitCode, ExportFormat, QueryHeadLayout};
 use tokio::task::block_in_place;
 
 use super::super::compute::{Prepared, open_database};
+use super::super::post_train::open_trained;
 use super::super::work::{Context, store_failure};
 use super::place::{Place, RECORD};
 use super::record::{CARD, Identity, Record};
@@ -23,6 +24,8 @@ use crate::stitch::stitch;
 /// What is told of the survivor, whatever the format.
 pub(super) struct Told {
     pub(super) survivor: Survivor,
+    /// Digest of its training, if it was trained.
+    pub(super) training: Option<String>,
     pub(super) layout: QueryHeadLayout,
     pub(super) evaluation: Option<EvaluationReport>,
     pub(super) provenance: Provenance,
@@ -47,8 +50,11 @@ impl Subject {
         let database = open_database(stored, &context.cache).await?;
         let dense = prepared.dense(context).await?;
         let source = prepared.model_folder(context).await?;
-        let model = block_in_place(|| stitch(&dense, &database, &told.survivor.genome))
+        let mut model = block_in_place(|| stitch(&dense, &database, &told.survivor.genome))
             .or_fail(ExitCode::BadData, "failed to assemble the survivor")?;
+        if let Some(digest) = &told.training {
+            model = open_trained(context, digest, &model).await?;
+        }
         Ok(Self {
             source,
             dense,

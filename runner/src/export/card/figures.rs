@@ -24,6 +24,7 @@ pub(super) fn evaluation(report: &EvaluationReport) -> String {
         dense,
         uniform,
         pruned,
+        trained,
         latency: _, // told by itself
     } = report;
     let row = |name: &str, measured: &Measured| {
@@ -38,6 +39,10 @@ pub(super) fn evaluation(report: &EvaluationReport) -> String {
             grouped(*parameters)
         )
     };
+    let rest = match trained {
+        None => row("this", pruned),
+        Some(trained) => format!("{}{}", row("pruned", pruned), row("this, trained", trained)),
+    };
     format!(
         "## Evaluation\n\nOn the run's own validation tokens, which nothing was trained or selected on. \
          Uniform is what the\nsearch started from, at the same budget; KL is to the dense model, in nats \
@@ -45,7 +50,7 @@ pub(super) fn evaluation(report: &EvaluationReport) -> String {
          | model | parameters | perplexity | KL |\n|---|---:|---:|---:|\n{}{}{}\n",
         row("dense", dense),
         row("uniform", uniform),
-        row("this", pruned),
+        rest,
     )
 }
 

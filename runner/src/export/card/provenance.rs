@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use darwinlm_search::Digest;
 use darwinlm_task::{
-    DeviceClass, Dtype, NumericsPlan, OptimizerPrecision, Plan, TargetSpec, TokenSlice, paths,
+    DeviceClass, Dtype, NumericsPlan, OptimizerPrecision, Plan, PostTrainingSpec, TargetSpec,
+    TokenSlice, paths,
 };
 
 use super::grouped;
@@ -22,6 +23,8 @@ pub struct Provenance {
     pub seed: u64,
     /// What every genome kept to.
     pub target: TargetSpec,
+    /// How it was trained after the search, if it was.
+    pub training: Option<PostTrainingSpec>,
     /// The `databases/<digest>` of the levels.
     pub database: String,
     /// sha256 of that folder's manifest, which names every file by its own.
@@ -42,6 +45,7 @@ impl Provenance {
             generations,
             seed,
             target,
+            training,
             database,
             database_manifest,
             plan,
@@ -54,6 +58,10 @@ impl Provenance {
             ("ledger", format!("`{ledger}`, {generations} generations")),
             ("seed", seed.to_string()),
             ("target", wanted(*target)),
+            (
+                "post-training",
+                training.as_ref().map_or_else(|| "none".to_owned(), trained),
+            ),
             ("dense model", format!("`{}`", paths::model(&plan.model))),
             ("level database", format!("`{}`", paths::database(database))),
             ("its manifest", format!("`{database_manifest}`")),
@@ -98,6 +106,32 @@ fn wanted(target: TargetSpec) -> String {
             percent % 100
         ),
     }
+}
+
+fn trained(training: &PostTrainingSpec) -> String {
+    let PostTrainingSpec {
+        tokens,
+        sequence_length,
+        batch_sequences,
+        learning_rate,
+        warmup_percent,
+        final_learning_rate_percent,
+        weight_decay,
+        gradient_norm,
+        distillation_percent,
+        checkpoint_every_tokens: _,
+    } = training;
+    let loss = match distillation_percent {
+        0 => "cross-entropy".to_owned(),
+        100 => "KL to the dense model".to_owned(),
+        share => format!("{share} % KL to the dense model, the rest cross-entropy"),
+    };
+    format!(
+        "{} tokens, {batch_sequences} × {sequence_length} a step; AdamW, learning rate \
+         {learning_rate} after {warmup_percent} % warm-up, cosine to {final_learning_rate_percent} %, \
+         weight decay {weight_decay}, gradient norm {gradient_norm}; {loss}",
+        grouped(*tokens)
+    )
 }
 
 fn numerics(plan: &NumericsPlan) -> String {

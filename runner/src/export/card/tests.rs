@@ -3,7 +3,7 @@
 use darwinlm_search::{AttentionUnit, Digest, Ladder};
 use darwinlm_task::{
     DeviceClass, LatencyReport, LatencyWorkload, Measured, Memory, ModelLatency, NumericsPlan,
-    Plan, PlannedTokens, Spread, TargetSpec,
+    Plan, PlannedTokens, PostTrainingSpec, Spread, TargetSpec,
 };
 
 use super::*;
@@ -47,6 +47,18 @@ fn provenance() -> Provenance {
         generations: 57,
         seed: 7,
         target: TargetSpec::Parameters(120_000),
+        training: Some(PostTrainingSpec {
+            tokens: 1_000_000,
+            sequence_length: 512,
+            batch_sequences: 8,
+            learning_rate: "1e-4".to_owned(),
+            warmup_percent: 3,
+            final_learning_rate_percent: 10,
+            weight_decay: "0.01".to_owned(),
+            gradient_norm: "1".to_owned(),
+            distillation_percent: 50,
+            checkpoint_every_tokens: 100_000,
+        }),
         database: "d".repeat(64),
         database_manifest: Digest::of(b"manifest"),
         plan: Plan {
@@ -76,6 +88,7 @@ fn evaluation() -> EvaluationReport {
         dense: measured(1_234_567, "12.3456", "0.000000"),
         uniform: measured(621_000, "40.0000", "1.200000"),
         pruned: measured(620_000, "20.0000", "0.500000"),
+        trained: Some(measured(620_000, "15.0000", "0.300000")),
         latency: Some(latency()),
     }
 }
@@ -136,6 +149,7 @@ fn the_card_of_a_smaller_model_tells_all_that_the_run_recorded() {
 fn the_card_of_a_masked_model_has_no_figures_that_nobody_measured() {
     let provenance = Provenance {
         target: TargetSpec::Level(2),
+        training: None,
         devices: [].into(),
         ..provenance()
     };

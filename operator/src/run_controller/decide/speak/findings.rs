@@ -203,6 +203,7 @@ const fn reason_of(task: TaskKind) -> Reason {
         TaskKind::Measure => Reason::Measuring,
         TaskKind::BuildDatabase => Reason::BuildingDatabase,
         TaskKind::Search => Reason::Searching,
+        TaskKind::PostTrain => Reason::PostTraining,
         TaskKind::Evaluate => Reason::Evaluating,
         TaskKind::Export => Reason::Exporting,
     }
