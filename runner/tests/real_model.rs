@@ -6,14 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use darwinlm_runner::database::{Database, FORMAT_VERSION, Manifest, file_name, write_module};
+use darwinlm_runner::export::{export_masked_dense, mask};
 use darwinlm_runner::fitness::{ScoreSettings, Scorer, Teacher, write_teacher};
 use darwinlm_runner::model::{DenseModel, Model};
 use darwinlm_runner::prune::{
-    CalibrationSettings, ModuleLevels, build_module, calibrate, unit_columns,
+    BlockHessians, CalibrationSettings, Damped, ModuleLevels, build_module, calibrate, damp,
+    unit_columns,
 };
+use darwinlm_runner::stitch::{columns_per_unit, stitch};
 use darwinlm_runner::tokens::{Sequences, TextTokenizer, documents};
 use darwinlm_runner::weights::MappedTensors;
-use darwinlm_search::{FitnessKind, Ladder, Minibatch, ModuleKind};
+use darwinlm_search::{
+    AttentionUnit, Costs, FitnessKind, Genome, Ladder, Ladders, Level, Minibatch, Module,
+    ModuleKind, PerKind,
+};
 use tch::{Device, Kind, Tensor};
 
 fn cached(path: &str) -> PathBuf {
@@ -175,4 +182,191 @@ fn second_order_pruning_beats_magnitude_and_magnitude_beats_chance() {
     // 29.1 was measured on this text in longer windows
     assert!((20.0..45.0).contains(&perplexity), "{perplexity}");
     assert!(score(&dense.model, FitnessKind::KullbackLeibler).abs() < 1e-6);
+}
+
+/// The model's first blocks alone: real weights, and minutes less to prune.
+const FIRST: usize = 3;
+
+fn first_blocks() -> DenseModel {
+    let mut dense = dense();
+    dense.model.blocks.truncate(FIRST);
+    dense.config.blocks = FIRST;
+    dense.config.windows.truncate(FIRST);
+    dense
+        .config
+        .raw
+        .insert("num_hidden_layers".into(), FIRST.into());
+    dense
+}
+
+fn hessians(dense: &DenseModel) -> Vec<BlockHessians> {
+    let stream = tokenize(dense, prose(12));
+    let calibration = Sequences::pack(&stream[..8 * 256], 256);
+    let settings = CalibrationSettings { batch_sequences: 2 };
+    let (go_on, blocks) = (AtomicBool::new(false), 0..FIRST as u32);
+    calibrate(&dense.model, &calibration, blocks, settings, &go_on, |_| {}).unwrap()
+}
+
+fn owner(dense: &DenseModel, module: Module) -> &Tensor {
+    let block = &dense.model.blocks[module.block as usize];
+    match module.kind {
+        ModuleKind::Attention => &block.attention.as_ref().unwrap().1.o_DQ,
+        ModuleKind::Mlp => &block.mlp.as_ref().unwrap().1.down_DC,
+    }
+}
+
+fn ladders(unit: AttentionUnit) -> Ladders {
+    let heads = match unit {
+        AttentionUnit::QueryHead => vec![9, 6, 2, 0],
+        AttentionUnit::KeyValueGroup => vec![3, 2, 1, 0],
+    };
+    PerKind {
+        attention: Ladder::new(heads).unwrap(),
+        mlp: Ladder::new(vec![1536, 1024, 320, 0]).unwrap(),
+    }
+}
+
+/// What the greedy loop removes first: every step scores every unit on the current inverse.
+fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> Vec<u32> {
+    let (mut w_RN, mut inverse_NN) = (weight_RN.copy(), hessian_NN.inverse());
+    let units = hessian_NN.size()[0] / width;
+    let mut order: Vec<u32> = Vec::new();
+    while order.len() < steps {
+        let blocks_UGG = Tensor::stack(
+            &(0..units)
+                .map(|unit| {
+                    let rows = inverse_NN.narrow(0, unit * width, width);
+                    rows.narrow(1, unit * width, width)
+                })
+                .collect::<Vec<_>>(),
+            0,
+        );
+        for &gone in &order {
+            let _ = blocks_UGG
+                .get(i64::from(gone))
+                .copy_(&Tensor::eye(width, (Kind::Double, Device::Cpu)));
+        }
+        let w_URG = w_RN.view([-1, units, width]).transpose(0, 1);
+        let scores_U = (w_URG.matmul(&blocks_UGG.inverse()) * &w_URG).sum_dim_intlist(
+            [1i64, 2].as_slice(),
+            false,
+            Kind::Double,
+        );
+        for &gone in &order {
+            let _ = scores_U.get(i64::from(gone)).fill_(f64::INFINITY);
+        }
+        let unit = scores_U.argmin(None, false).int64_value(&[]);
+        let columns_NG = inverse_NN.narrow(1, unit * width, width).copy();
+        let solved_GN = blocks_UGG.get(unit).inverse().matmul(&columns_NG.tr());
+        let w_RG = w_RN.narrow(1, unit * width, width).copy();
+        w_RN = &w_RN - w_RG.matmul(&solved_GN);
+        inverse_NN = &inverse_NN - columns_NG.matmul(&solved_GN);
+        order.push(unit as u32);
+    }
+    order
+}
+
+#[test]
+fn levels_of_the_real_model_are_the_greedy_loops_choice_and_least_squares_refits() {
+    let (_alone, dense) = (alone(), first_blocks());
+    // the last block's inputs have gone through real blocks before it
+    let block = &hessians(&dense)[FIRST - 1];
+    for unit in [AttentionUnit::QueryHead, AttentionUnit::KeyValueGroup] {
+        for kind in ModuleKind::ALL {
+            let module = Module {
+                block: block.block,
+                kind,
+            };
+            let width = columns_per_unit(&dense.config.shape(unit), kind);
+            let (weight, ladder) = (owner(&dense, module), &ladders(unit)[kind]);
+            let built = build_module(weight, &block.hessians[kind], width, ladder, 10).unwrap();
+            let Damped {
+                hessian_NN,
+                weight_RN,
+                ..
+            } = damp(weight, &block.hessians[kind], 10).unwrap();
+            let steps = if kind == ModuleKind::Mlp { 12 } else { 3 };
+            let expected = greedy(&weight_RN, &hessian_NN, i64::from(width), steps);
+            assert_eq!(built.order[..steps], expected, "{unit:?} {kind}");
+            for (level, error) in built.levels.iter().zip(&built.errors[1..]) {
+                let columns = Tensor::from_slice(&unit_columns(&level.kept, width));
+                let cross = weight_RN.matmul(&hessian_NN.index_select(1, &columns));
+                let inner = hessian_NN
+                    .index_select(0, &columns)
+                    .index_select(1, &columns);
+                let refit = cross.matmul(&inner.inverse());
+                let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
+                // stored as float32
+                let off = largest(&(level.weight_RS.to_kind(Kind::Double) - &refit));
+                assert!(off < 1e-6 * largest(&refit), "{unit:?} {kind}: {off}");
+                let change = &weight_RN - weight_RN.zeros_like().index_copy(1, &columns, &refit);
+                let lost = (change.matmul(&hessian_NN) * &change).sum(Kind::Double);
+                let off = (lost.double_value(&[]) - error).abs() / error;
+                assert!(off < 1e-9, "{unit:?} {kind}: {off}");
+                let gone = built.order.len() - level.kept.len();
+                assert!(
+                    built.order[..gone]
+                        .iter()
+                        .all(|unit| !level.kept.contains(unit))
+                );
+            }
+            assert!(built.errors.is_sorted(), "{:?}", built.errors);
+        }
+    }
+}
+
+#[test]
+fn a_real_candidate_computes_the_same_shrunk_masked_and_exported() {
+    let (_alone, dense) = (alone(), first_blocks());
+    let hessians = hessians(&dense);
+    let stream = tokenize(&dense, prose(1));
+    let ids_BT = Sequences::pack(&stream[..256], 128).batch(&[0, 1], 128, Device::Cpu);
+    let logits = |model: &Model| tch::no_grad(|| model.logits(&model.hidden_states(&ids_BT)));
+    for unit in [AttentionUnit::QueryHead, AttentionUnit::KeyValueGroup] {
+        let (folder, shape) = (tempfile::tempdir().unwrap(), dense.config.shape(unit));
+        let ladders = ladders(unit);
+        let modules: Vec<_> = Module::all(FIRST as u32)
+            .map(|module| {
+                let hessian = &hessians[module.block as usize].hessians[module.kind];
+                let width = columns_per_unit(&shape, module.kind);
+                let ladder = &ladders[module.kind];
+                let levels =
+                    build_module(owner(&dense, module), hessian, width, ladder, 10).unwrap();
+                write_module(folder.path(), module, &levels).unwrap()
+            })
+            .collect();
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            model: "SmolLM2".to_owned(),
+            calibration: "prose".to_owned(),
+            costs: Costs::parameters(&shape, &ladders).unwrap(),
+            shape,
+            ladders,
+            latency_table: None,
+            damping_permille: 10,
+            modules,
+        };
+        let files = Module::all(FIRST as u32).map(|module| folder.path().join(file_name(module)));
+        let database = Database::over(manifest, files.collect()).unwrap();
+        // attention: removed, two levels; mlp: two levels, removed
+        let level = |number| Level::new(number).unwrap();
+        let genome = Genome::of(FIRST as u32, |module| match module.kind {
+            ModuleKind::Attention => level([3, 1, 2][module.block as usize]),
+            ModuleKind::Mlp => level([1, 2, 3][module.block as usize]),
+        });
+        let shrunk = stitch(&dense, &database, &genome).unwrap();
+        let masked = mask(&shrunk, &dense, &database, &genome).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let source = cached("models/smollm2-135m");
+        export_masked_dense(&masked, &dense.config, &source, out.path()).unwrap();
+        let exported = DenseModel::open(out.path(), Kind::Float, Device::Cpu).unwrap();
+        let expected = logits(&shrunk);
+        assert!(!expected.equal(&logits(&dense.model)));
+        for (what, model) in [("masked", &masked), ("exported", &exported.model)] {
+            let off = (logits(model) - &expected).abs().max().double_value(&[])
+                / expected.abs().max().double_value(&[]);
+            // float32 sums over more terms, the added ones zero
+            assert!(off < 1e-5, "{unit:?} {what}: {off}");
+        }
+    }
 }

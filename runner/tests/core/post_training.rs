@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::tiny;
 
-const GO_ON: AtomicBool = AtomicBool::new(false);
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn settings(peak: f64, steps: u64) -> PostTrainingSettings {
     PostTrainingSettings {
