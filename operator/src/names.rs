@@ -58,6 +58,7 @@ impl JobKey {
         let first_generation = match task {
             TaskKind::Search => labels.get(LABEL_FIRST_GENERATION)?.parse().ok()?,
             TaskKind::Prepare
+            | TaskKind::Measure
             | TaskKind::BuildDatabase
             | TaskKind::PostTrain
             | TaskKind::Evaluate

@@ -377,6 +377,112 @@ fn a_report_clears_nothing_that_it_does_not_speak_of() {
 }
 
 #[test]
+fn what_counts_in_latency_is_measured_by_one_worker_before_the_database_is_built() {
+    let run = edited_run("level: 2", "speedupPercent: 150");
+    let lines = |jobs: Vec<ObservedJob>| {
+        let jobs = Observed {
+            jobs,
+            ..Observed::default()
+        };
+        line(&decide(&run, &jobs, at(1)))
+    };
+    assert_eq!(
+        lines(vec![prepared()]),
+        "create measure-a1 x1 | Measuring | Progressing True Starting | Succeeded Unknown InProgress"
+    );
+    assert_eq!(
+        lines(vec![prepared(), job("measure-a1").running()]),
+        "nothing | Measuring | Progressing True Measuring | Succeeded Unknown InProgress"
+    );
+    let measured = job("measure-a1").complete().says_done();
+    assert_eq!(
+        lines(vec![prepared(), measured]),
+        "create build-database-a1 x2 | BuildingDatabase | Progressing True Starting | Succeeded Unknown InProgress"
+    );
+    let unreachable = failed_with("measure-a1", REASON_TARGET_UNREACHABLE);
+    let status = decide(
+        &run,
+        &Observed {
+            jobs: vec![prepared(), unreachable],
+            ..Observed::default()
+        },
+        at(1),
+    )
+    .status;
+    let accepted = get(&status.conditions, ConditionType::Accepted).unwrap();
+    assert_eq!(
+        (&*accepted.status, &*accepted.reason),
+        ("False", "TargetUnreachable")
+    );
+}
+
+/// A Job whose worker ended with 78 for this reason.
+fn failed_with(name: &str, reason: &str) -> ObservedJob {
+    let mut job = job(name).failed();
+    let mut report = given::report(job.key.task);
+    report.fail(ExitCode::BadSpec, reason, "it cannot be met");
+    job.report = Some(report);
+    job
+}
+
+#[test]
+fn latency_is_told_as_medians_with_memory_and_speed_up() {
+    use darwinlm_task::{
+        EvaluationReport, LatencyReport, LatencyWorkload, Measured, Memory, ModelLatency, Spread,
+    };
+    let spread = |median| Spread {
+        median,
+        least: 1,
+        most: 9_000_000,
+    };
+    let model = |prompt, token, bytes| ModelLatency {
+        prompt_microseconds: spread(prompt),
+        prompt_tokens_per_second: "1".into(),
+        token_microseconds: Some(spread(token)),
+        new_tokens_per_second: Some("1".into()),
+        memory: Memory::AllocatorPeak { bytes },
+    };
+    let measured = Measured {
+        parameters: 1,
+        perplexity: "1".into(),
+        kl: "0".into(),
+        tokens_per_second: "1".into(),
+    };
+    let mut evaluated = evaluated();
+    let report = evaluated.report.as_mut().unwrap();
+    report.evaluation = Some(EvaluationReport {
+        dense: measured.clone(),
+        uniform: measured.clone(),
+        pruned: measured,
+        trained: None,
+        latency: Some(LatencyReport {
+            workload: LatencyWorkload {
+                batch: 1,
+                prompt_tokens: 2,
+                new_tokens: 3,
+            },
+            pairs: 5,
+            device: "d".into(),
+            dense: model(300, 30, 2000),
+            pruned: model(200, 20, 1000),
+            speedup_percent: spread(150),
+        }),
+    });
+    let status = decided(vec![prepared(), built(), searched(), evaluated]).status;
+    let latency = status.evaluation.unwrap().latency.unwrap();
+    assert_eq!(latency.speedup_percent, Some(150));
+    let (dense, pruned) = (latency.dense.unwrap(), latency.pruned.unwrap());
+    assert_eq!(
+        (dense.prompt_microseconds, dense.token_microseconds),
+        (300, 30)
+    );
+    assert_eq!(
+        (pruned.prompt_microseconds, pruned.memory_bytes),
+        (200, Some(1000))
+    );
+}
+
+#[test]
 fn survivors_that_a_report_has_no_room_for_are_not_forgotten() {
     let said = |survivors: usize| {
         let mut evaluating = job("evaluate-a1").running();

@@ -6,10 +6,19 @@ mod given;
 mod world;
 
 use darwinlm_operator::run_controller::decide::{Action, Ended};
-use darwinlm_task::TaskKind;
+use darwinlm_operator::run_controller::validate::ValidatedRun;
+use darwinlm_task::Task;
 use proptest::prelude::*;
 
 use world::{Event, World};
+
+/// A run whose target counts in parameters or in latency.
+fn run(measures: bool) -> ValidatedRun {
+    match measures {
+        true => given::edited_run("level: 2", "speedupPercent: 150"),
+        false => given::run(),
+    }
+}
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
@@ -67,9 +76,9 @@ fn check(world: &World) {
     );
     if decision.ended == Some(Ended::Succeeded) {
         let stored: Vec<_> = world.stored.iter().copied().collect();
+        let chain: Vec<_> = world.run.chain.iter().map(Task::kind).collect();
         assert_eq!(
-            stored,
-            TaskKind::ALL,
+            stored, chain,
             "a run succeeds only when the store has everything"
         );
         assert_eq!(world.ledger, world.run.generations);
@@ -92,8 +101,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_fair_world_always_ends_the_run(events in prop::collection::vec(event(), 0..80)) {
-        let mut world = World::new(given::run());
+    fn a_fair_world_always_ends_the_run(
+        events in prop::collection::vec(event(), 0..80),
+        measures: bool,
+    ) {
+        let mut world = World::new(run(measures));
         for event in events {
             world.happen(event);
             check(&world);
@@ -129,8 +141,9 @@ proptest! {
             any::<u8>().prop_map(Event::Resize), any::<u8>().prop_map(Event::Claim),
             any::<u8>().prop_map(Event::Edit),
         ], 0..80),
+        measures: bool,
     ) {
-        let mut world = World::new(given::run());
+        let mut world = World::new(run(measures));
         waits.into_iter().for_each(|event| world.happen(event));
         world.be_fair();
         prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);

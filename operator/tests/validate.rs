@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, validate};
-use darwinlm_task::{DeviceRequest, ExportFormat, Task, TaskKind};
+use darwinlm_task::{DeviceRequest, ExportFormat, LatencyWorkload, Task, TaskKind};
 
 use given::{RUN, parsed, run};
 
@@ -63,7 +63,58 @@ fn a_claim_is_a_mounted_folder_in_a_pod() {
     assert_eq!(*threads, Some(2), "1500m is rounded up");
     assert_eq!(run.device, DeviceRequest::Cpu);
     let kinds: Vec<_> = run.chain.iter().map(Task::kind).collect();
-    assert_eq!(kinds, TaskKind::ALL);
+    let measured = |kind: &TaskKind| *kind == TaskKind::Measure;
+    let all: Vec<_> = TaskKind::ALL.into_iter().filter(|k| !measured(k)).collect();
+    assert_eq!(kinds, all);
+}
+
+#[test]
+fn latency_is_measured_before_the_database_is_built_and_only_where_something_counts_in_it() {
+    for (from, to) in [
+        ("levels: 4", "levels: 4, spacing: Latency"),
+        ("level: 2", "speedupPercent: 150"),
+    ] {
+        let chain = edited(from, to).unwrap();
+        let kinds: Vec<_> = chain.iter().map(Task::kind).collect();
+        assert_eq!(kinds, TaskKind::ALL, "{to}");
+        let Task::Measure { pruning, target } = &chain[1] else {
+            panic!("no measure")
+        };
+        let Task::Search {
+            pruning: searched,
+            target: kept_to,
+            ..
+        } = &chain[3]
+        else {
+            panic!("no search")
+        };
+        assert_eq!((pruning, target), (searched, kept_to));
+        assert!(chain[3].reads_latency(), "{to}");
+        let by_level = to.contains("spacing");
+        assert_eq!(chain[2].reads_latency(), by_level, "{to}");
+        let mut run = validate(&parsed(&RUN.replacen(from, to, 1)), &Placement::Pods).unwrap();
+        run.search_workers = 7;
+        assert_eq!(run.workers(TaskKind::Measure), 1);
+    }
+}
+
+#[test]
+fn the_workload_of_latency_is_passed_on() {
+    let chain = edited(
+        "evaluation: {}",
+        "evaluation: {latency: {batch: 2, promptTokens: 16, newTokens: 0}}",
+    );
+    let chain = chain.unwrap();
+    let evaluation = chain.iter().find_map(|task| match task {
+        Task::Evaluate { evaluation, .. } => evaluation.latency,
+        _ => None,
+    });
+    let workload = LatencyWorkload {
+        batch: 2,
+        prompt_tokens: 16,
+        new_tokens: 0,
+    };
+    assert_eq!(evaluation, Some(workload));
 }
 
 #[test]
@@ -165,21 +216,6 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             "evaluation: {tasks: [sciq]}",
             "spec.evaluation.tasks",
         ),
-        (
-            "evaluation: {}",
-            "evaluation: {latency: {}}",
-            "spec.evaluation.latency",
-        ),
-        (
-            "levels: 4",
-            "levels: 4, spacing: Latency",
-            "spec.pruning.spacing: Latency",
-        ),
-        (
-            "level: 2",
-            "speedupPercent: 200",
-            "spec.target.speedupPercent",
-        ),
         ("pvc://data/model", "hf://a/b", "spec.model.source: hf://"),
         (
             "pvc://data/tokens.safetensors",
@@ -246,6 +282,21 @@ fn what_is_wrong_is_refused_with_what_would_be_accepted() {
             "level: 2",
             "level: 5",
             "spec.target.level is 5; at most spec.pruning.levels, 4,",
+        ),
+        (
+            "level: 2",
+            "speedupPercent: 100",
+            "spec.target.speedupPercent is 100; 101 to 10000 are accepted",
+        ),
+        (
+            "evaluation: {}",
+            "evaluation: {latency: {promptTokens: 0}}",
+            "spec.evaluation.latency.promptTokens is 0; at least 1 is accepted",
+        ),
+        (
+            "evaluation: {}",
+            "evaluation: {latency: {newTokens: -1}}",
+            "spec.evaluation.latency.newTokens is -1; at least 0 is accepted",
         ),
         (
             "level: 2",

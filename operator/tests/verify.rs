@@ -55,7 +55,14 @@ fn a_finished_run_is_verified_and_its_digest_is_the_last_line() {
         said.contains("ok  ledger: 3 generations replayed"),
         "{said}"
     );
-    for check in ["trials", "plan", "level database", "tokens", "model"] {
+    for check in [
+        "trials",
+        "plan",
+        "latency",
+        "level database",
+        "tokens",
+        "model",
+    ] {
         assert!(said.contains(&format!("ok  {check}: ")), "{said}");
     }
     assert_eq!(said.lines().last(), Some(&*digest));

@@ -4,10 +4,12 @@ mod build_database;
 mod compute;
 mod evaluate;
 mod export;
+mod measure;
 mod post_train;
 mod prepare;
 mod search;
 mod source;
+mod target;
 mod work;
 mod would_fit;
 

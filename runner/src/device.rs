@@ -1,5 +1,11 @@
 //! Where tensors live: finds CUDA at run time in a binary that links CPU libtorch alone.
 
+mod memory;
+mod name;
+
+pub use memory::Watch;
+pub use name::name;
+
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 
@@ -88,6 +94,13 @@ pub const fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::Float32 => Kind::Float,
         Dtype::BFloat16 => Kind::BFloat16,
+    }
+}
+
+/// Waits until a device has done everything that it was told: before and after, a clock is right.
+pub fn finish(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(i64::try_from(index).unwrap_or_default());
     }
 }
 

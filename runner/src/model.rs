@@ -7,6 +7,7 @@
 
 mod attention;
 mod block;
+mod cache;
 mod config;
 mod dense;
 mod mlp;
@@ -16,6 +17,7 @@ mod rope;
 
 pub use attention::{Attention, HeadBiases, HeadNorms, KeyValueMap};
 pub use block::Block;
+pub use cache::Cache;
 pub use config::{ConfigError, Family, ModelConfig};
 pub use dense::{DenseModel, ModelError};
 pub use mlp::Mlp;
@@ -100,6 +102,15 @@ impl Model {
             .iter()
             .map(|(_, weight)| weight.numel() as u64)
             .sum()
+    }
+
+    /// Bytes of all weights; a tied output matrix counts once.
+    pub fn bytes(&self) -> u64 {
+        let weights = self.weights();
+        let bytes = |(_, weight): &(String, &Tensor)| {
+            weight.numel() as u64 * weight.kind().elt_size_in_bytes() as u64
+        };
+        weights.iter().map(bytes).sum()
     }
 
     /// The same model with every weight replaced by `change(name, weight)`.

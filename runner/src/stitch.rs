@@ -92,6 +92,46 @@ pub fn stitch(
     })
 }
 
+/// A block with one module alone, cut to its first units: of the shapes that a candidate's has which
+/// keeps as many, whatever it computes.
+pub fn cut_block(
+    whole: &Block,
+    shape: &Shape,
+    kind: ModuleKind,
+    units: u32,
+) -> Result<Block, StitchError> {
+    let is_whole = units == shape.units(kind);
+    let level = |owner: &Tensor| {
+        let columns = i64::from(units) * i64::from(columns_per_unit(shape, kind));
+        Ok::<_, StitchError>(StoredLevel {
+            kept: (0..units).collect(),
+            weight_RS: owner.f_narrow(1, 0, columns)?.f_contiguous()?,
+        })
+    };
+    let (mut attention, mut mlp) = (None, None);
+    match kind {
+        ModuleKind::Attention => {
+            if let Some((norm, whole)) = &whole.attention {
+                let cut = match is_whole {
+                    true => whole.view(),
+                    false => cut_attention(whole, &level(&whole.o_DQ)?, shape)?,
+                };
+                attention = Some((norm.view(), cut));
+            }
+        }
+        ModuleKind::Mlp => {
+            if let Some((norm, whole)) = &whole.mlp {
+                let cut = match is_whole {
+                    true => whole.view(),
+                    false => cut_mlp(whole, &level(&whole.down_DC)?)?,
+                };
+                mlp = Some((norm.view(), cut));
+            }
+        }
+    }
+    Ok(Block { attention, mlp })
+}
+
 enum Cut {
     Dense,
     Pruned(StoredLevel),

@@ -343,6 +343,7 @@ fn a_real_candidate_computes_the_same_shrunk_masked_and_exported() {
             costs: Costs::parameters(&shape, &ladders).unwrap(),
             shape,
             ladders,
+            latency_table: None,
             damping_permille: 10,
             modules,
         };

@@ -25,8 +25,8 @@ pub struct PruningRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub stage: Option<String>,
-    /// What is known of the run, by type: Accepted, Prepared, DatabaseReady, SearchComplete,
-    /// Trained, Evaluated, Exported, Progressing, Suspended, Succeeded.
+    /// What is known of the run, by type: Accepted, Prepared, Measured, DatabaseReady,
+    /// SearchComplete, Trained, Evaluated, Exported, Progressing, Suspended, Succeeded.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "pod_fields::conditions")]
@@ -296,9 +296,14 @@ pub struct MeasuredLatency {
     /// Microseconds for the prompt.
     #[schemars(range(min = 0))]
     pub prompt_microseconds: i64,
-    /// Microseconds for each new token.
+    /// Microseconds for each new token; 0 where none were asked for.
     #[schemars(range(min = 0))]
     pub token_microseconds: i64,
+    /// Bytes at the workload's peak: as the device's allocator counts them, or on a CPU those of
+    /// weights and cached keys and values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub memory_bytes: Option<i64>,
 }
 
 /// Where the results lie.

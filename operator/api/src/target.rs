@@ -31,7 +31,8 @@ pub struct Target {
     #[schemars(range(min = 1, max = 99))]
     pub sparsity_percent: Option<i32>,
     /// The dense model's latency over the pruned one's, at least, in percent: 200 is twice as
-    /// fast.
+    /// fast. Counted in a table that is measured once, on the run's device: a forward pass at the
+    /// calibration's sequence length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 101, max = 10_000))]
     pub speedup_percent: Option<i32>,

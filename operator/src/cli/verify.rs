@@ -1,7 +1,9 @@
 //! `darwinlm verify`: nothing that a run says of itself is taken at its word.
 
+mod latency;
+
 use clap::Args;
-use darwinlm_search::{CostUnit, Digest, Entry, Genome, Level, Problem};
+use darwinlm_search::{Digest, Entry, Genome, Level, Problem};
 use darwinlm_store::{Folder, FolderWriter, Ledger, Results, Store, digest_bytes, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
 use darwinlm_task::{ExitCode, Plan, RunIdentity, TOKENS_VERSION, TokenSlice};
@@ -62,6 +64,9 @@ async fn one(store: &Store, run: &RunIdentity) -> Result<Digest, Failure> {
     let plan: Plan = store.get_json(&paths.plan()).await?;
     check_plan(store, &paths, &plan, problem)?;
     passed("plan", "the ledger was searched on this plan");
+    if let Some(device) = latency::check(store, &paths, problem).await? {
+        passed("latency", &format!("the search rests on times of {device}"));
+    }
     let database = database(store, problem).await?;
     let bytes = check_folder(store, &database).await?;
     passed(
@@ -146,10 +151,7 @@ fn check_plan(
         }
     }
     let dense = Genome::uniform(problem.shape.blocks, Level::DENSE);
-    let dense = match problem.costs.unit() {
-        CostUnit::Parameters => problem.costs.of_genome(&dense),
-        CostUnit::Nanoseconds => plan.dense_parameters,
-    };
+    let dense = problem.parameters(&dense);
     let length = plan.calibration.sequence_length;
     let lengths = TokenSlice::ALL.map(|slice| plan.slice(slice).sequence_length);
     if plan.version != 1 || plan.dense_parameters != dense || lengths != [length; 4] {

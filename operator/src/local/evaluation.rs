@@ -1,6 +1,6 @@
 //! Dense, uniform, searched and trained side by side, as a table.
 
-use darwinlm_task::{EvaluationReport, Measured};
+use darwinlm_task::{EvaluationReport, LatencyReport, LatencyWorkload, Measured, Spread};
 
 /// The table, one line per model under a line of headings.
 pub fn table(report: &EvaluationReport) -> String {
@@ -9,6 +9,7 @@ pub fn table(report: &EvaluationReport) -> String {
         uniform,
         pruned,
         trained,
+        latency,
     } = report;
     let mut table = format!(
         "{:<10}{:>16}{:>14}{:>12}{:>12}\n",
@@ -31,7 +32,54 @@ pub fn table(report: &EvaluationReport) -> String {
             rounded(tokens_per_second, 1),
         );
     }
+    table + &latency.as_ref().map(speed).unwrap_or_default()
+}
+
+/// Dense and searched on the workload of latency.
+fn speed(report: &LatencyReport) -> String {
+    let LatencyReport {
+        workload:
+            LatencyWorkload {
+                batch,
+                prompt_tokens,
+                new_tokens,
+            },
+        pairs,
+        device,
+        dense,
+        pruned,
+        speedup_percent,
+    } = report;
+    let mut table = format!(
+        "{batch} × {prompt_tokens} tokens, then {new_tokens} new ones, on {device}; medians of \
+         {pairs} pairs\n{:<10}{:>16}{:>14}{:>12}{:>12}\n",
+        "", "memory MB", "prompt ms", "ms/token", "tokens/s"
+    );
+    for (name, model) in [("dense", dense), ("searched", pruned)] {
+        let milliseconds = |spread: Spread| format!("{:.1}", spread.median as f64 / 1000.0);
+        let new = model.new_tokens_per_second.as_deref().unwrap_or("-");
+        table += &format!(
+            "{name:<10}{:>16}{:>14}{:>12}{new:>12}\n",
+            grouped(model.memory.bytes() / 1_000_000),
+            milliseconds(model.prompt_microseconds),
+            model
+                .token_microseconds
+                .map_or("-".to_owned(), milliseconds),
+        );
+    }
+    let Spread {
+        median,
+        least,
+        most,
+    } = *speedup_percent;
+    let times = |percent: u64| format!("{}.{:02}", percent / 100, percent % 100);
     table
+        + &format!(
+            "{} times as fast (from {} to {})\n",
+            times(median),
+            times(least),
+            times(most)
+        )
 }
 
 /// A number with a comma between groups of three digits.
@@ -55,7 +103,38 @@ fn rounded(text: &str, places: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use darwinlm_task::{Memory, ModelLatency};
+
     use super::*;
+
+    fn latency() -> LatencyReport {
+        let spread = |median: u64| Spread {
+            median,
+            least: median - 3,
+            most: median + 3,
+        };
+        let model = |scale: u64| ModelLatency {
+            prompt_microseconds: spread(10_040 * scale),
+            prompt_tokens_per_second: "1".to_owned(),
+            token_microseconds: None,
+            new_tokens_per_second: None,
+            memory: Memory::WeightsAndCache {
+                bytes: 270_000_000 * scale,
+            },
+        };
+        LatencyReport {
+            workload: LatencyWorkload {
+                batch: 1,
+                prompt_tokens: 512,
+                new_tokens: 0,
+            },
+            pairs: 5,
+            device: "Some CPU".to_owned(),
+            dense: model(2),
+            pruned: model(1),
+            speedup_percent: spread(200),
+        }
+    }
 
     #[test]
     fn the_models_stand_side_by_side() {
@@ -70,6 +149,7 @@ mod tests {
             uniform: measured(90_000_000, "801.5", "3.81234"),
             pruned: measured(999, "201.25", "2.5"),
             trained: Some(measured(999, "51.25", "1.5")),
+            latency: Some(latency()),
         };
         let lines: Vec<_> = table(&report).lines().map(str::to_owned).collect();
         assert_eq!(
@@ -92,5 +172,14 @@ mod tests {
             lines[4],
             "trained                999        51.250      1.5000       301.2"
         );
+        assert_eq!(
+            lines[5],
+            "1 × 512 tokens, then 0 new ones, on Some CPU; medians of 5 pairs"
+        );
+        assert_eq!(
+            lines[7],
+            "dense                  540          20.1           -           -"
+        );
+        assert_eq!(lines[9], "2.00 times as fast (from 1.97 to 2.03)");
     }
 }

@@ -92,6 +92,7 @@ pub fn reject(
 pub const fn done_condition(task: TaskKind) -> ConditionType {
     match task {
         TaskKind::Prepare => ConditionType::Prepared,
+        TaskKind::Measure => ConditionType::Measured,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
         TaskKind::Search => ConditionType::SearchComplete,
         TaskKind::PostTrain => ConditionType::Trained,

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod data;
+mod evaluation;
 mod identity;
 mod pods;
 mod post_training;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_api::{Placement as PodPlacement, PruningRun, Resources};
-use darwinlm_task::{DeviceRequest, EvaluationSpec, RunIdentity, Task, TaskKind, TaskSpec};
+use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -49,8 +50,9 @@ pub struct ValidatedRun {
     pub store: String,
     /// The device to compute on.
     pub device: DeviceRequest,
-    /// The tasks in order: `prepare`, `build-database`, `search`, then `post-train`, `evaluate`
-    /// and `export` where asked for. The search's runs to the last generation.
+    /// The tasks in order: `prepare`, `measure` where something counts in latency,
+    /// `build-database`, `search`, then `post-train`, `evaluate` and `export` where asked for. The
+    /// search's runs to the last generation.
     pub chain: Vec<Task>,
     /// Workers of `build-database`, at least 1.
     pub pruning_workers: u32,
@@ -161,6 +163,10 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             budget_gpu_seconds: None,
         },
     ];
+    if pruning.spacing.is_measured() || target.is_measured() {
+        let pruning = pruning.clone();
+        chain.insert(1, Task::Measure { pruning, target });
+    }
     let training = post_training::post_training(spec)?;
     if let Some(training) = training.clone() {
         let (pruning, settings) = (pruning.clone(), settings.clone());
@@ -171,8 +177,8 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             training,
         });
     }
-    if spec.evaluation.is_some() {
-        let evaluation = EvaluationSpec {};
+    if let Some(evaluation) = &spec.evaluation {
+        let evaluation = evaluation::evaluation(evaluation)?;
         let (pruning, settings) = (pruning.clone(), settings.clone());
         chain.push(Task::Evaluate {
             pruning,
@@ -268,7 +274,11 @@ impl ValidatedRun {
         match task {
             TaskKind::BuildDatabase => self.pruning_workers,
             TaskKind::Search => self.search_workers,
-            TaskKind::Prepare | TaskKind::PostTrain | TaskKind::Evaluate | TaskKind::Export => 1,
+            TaskKind::Prepare
+            | TaskKind::Measure
+            | TaskKind::PostTrain
+            | TaskKind::Evaluate
+            | TaskKind::Export => 1,
         }
     }
 

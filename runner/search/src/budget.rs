@@ -38,6 +38,15 @@ pub enum Budget {
     },
 }
 
+impl Target {
+    /// What a model may take to be so many percent as fast as one that takes `dense`: 150 is 1.5
+    /// times as fast.
+    pub fn speedup(dense: u64, percent: u32) -> Target {
+        let limit = u128::from(dense) * 100 / u128::from(percent.max(1));
+        Target::Cost(u64::try_from(limit).unwrap_or(u64::MAX))
+    }
+}
+
 impl Budget {
     /// The budget of a search for a target that starts with a genome.
     pub fn new(target: Target, start: &Genome) -> Budget {
@@ -95,6 +104,13 @@ mod tests {
         assert!(!holds(&genome("21", "10"), Exchange::WithinKind));
         assert!(holds(&genome("21", "10"), Exchange::AcrossKinds));
         assert!(!holds(&genome("21", "11"), Exchange::AcrossKinds));
+    }
+
+    #[test]
+    fn a_speed_up_is_the_dense_cost_over_what_is_left() {
+        assert_eq!(Target::speedup(300, 150), Target::Cost(200));
+        assert_eq!(Target::speedup(1001, 200), Target::Cost(500));
+        assert_eq!(Target::speedup(u64::MAX, 200), Target::Cost(u64::MAX / 2));
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub struct Pins {
     pub numerics_plan: Digest,
     /// The level database's manifest.
     pub level_database: Digest,
+    /// The table of latencies, where ladders or costs were made from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_table: Option<Digest>,
 }
 
 /// Why a problem cannot be searched.

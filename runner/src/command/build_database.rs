@@ -102,15 +102,16 @@ async fn fill(
         .sequences(context, TokenSlice::Calibration, &dense)
         .await?;
     let shape = dense.config.shape(pruning.attention_unit);
+    let latency = prepared.spaced_by(pruning);
     let recipe = Recipe {
         model: prepared.plan.model.clone(),
         calibration: prepared.plan.calibration.sha256.clone(),
         ladders: ladders(
             &shape,
-            pruning.levels,
-            pruning.mlp_granularity,
-            pruning.spacing,
+            pruning,
+            latency.map(|latency| &latency.stored.table),
         )?,
+        latency_table: latency.map(|latency| latency.sha256.clone()),
         shape,
         damping_permille: pruning.damping_permille,
         hessian_batch_sequences: prepared.numerics().hessian_batch_sequences,

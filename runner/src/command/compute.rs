@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use darwinlm_search::{Ladder, Ladders, ModuleKind, PerKind, Shape};
+use darwinlm_search::{Ladder, Ladders, LatencyTable, ModuleKind, PerKind, Shape};
 use darwinlm_store::{Folder, open_folder};
 use darwinlm_task::{
     DeviceClass, DeviceRequest, ExitCode, NumericsPlan, Plan, PruningSpec, REASON_DEVICE_UNUSABLE,
@@ -12,6 +12,7 @@ use serde_json::json;
 use tch::Device;
 use tokio::task::block_in_place;
 
+use super::measure::Latency;
 use super::prepare::digest_of;
 use super::work::{Context, store_failure};
 use crate::database::{self, Database};
@@ -41,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) device: Device,
     pub(super) device_class: DeviceClass,
+    /// The run's table of latencies, where the task works from it.
+    pub(super) latency: Option<Latency>,
     tokens: Folder,
 }
 
@@ -65,10 +68,15 @@ impl Prepared {
         }
         device::set_threads(plan.numerics.threads);
         let tokens = complete(context, &paths::tokens(&plan.tokens)).await?;
+        let latency = match context.spec.task.reads_latency() {
+            true => Some(Latency::read(context).await?),
+            false => None,
+        };
         Ok(Self {
             plan,
             device,
             device_class,
+            latency,
             tokens,
         })
     }
@@ -128,16 +136,26 @@ impl Prepared {
         Ok(folder)
     }
 
+    /// The run's table of latencies, where the ladders are made from it.
+    pub(super) fn spaced_by(&self, pruning: &PruningSpec) -> Option<&Latency> {
+        let latency = self.latency.as_ref();
+        latency.filter(|_| pruning.spacing.is_measured())
+    }
+
     /// The digest that names the level database of this model, these calibration tokens and these
     /// numbers.
     pub(super) fn database_digest(&self, pruning: &PruningSpec) -> String {
-        digest_of(&json!({
+        let mut made_from = json!({
             "version": database::FORMAT_VERSION,
             "model": self.plan.model,
             "calibration": self.plan.calibration.sha256,
             "pruning": pruning,
             "numerics": self.plan.numerics,
-        }))
+        });
+        if let Some(latency) = self.spaced_by(pruning) {
+            made_from["latencyTable"] = json!(latency.sha256);
+        }
+        digest_of(&made_from)
     }
 
     /// The digest that names the teacher states of this model over these slices.
@@ -225,26 +243,33 @@ async fn complete(context: &Context, key: &str) -> Result<Folder, Failure> {
         })
 }
 
-/// The ladders of a spec for a model.
+/// The ladders of a spec for a model; where they are spaced by time, `table` is what they are made
+/// from.
 ///
 /// # Errors
 /// Exit code 78 when a kind cannot have them.
 pub(super) fn ladders(
     shape: &Shape,
-    levels: u32,
-    mlp_granularity: u32,
-    spacing: Spacing,
+    pruning: &PruningSpec,
+    table: Option<&LatencyTable>,
 ) -> Result<Ladders, Failure> {
-    let Spacing::Parameters = spacing;
-    let levels = u8::try_from(levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
+    let levels = u8::try_from(pruning.levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
     let ladder = |kind: ModuleKind, granularity| {
-        Ladder::spaced(shape.units(kind), levels, granularity).or_fail(
+        let made = match (pruning.spacing, table) {
+            (Spacing::Parameters, _) => Ladder::spaced(shape.units(kind), levels, granularity),
+            (Spacing::Latency, Some(table)) => table.ladder(kind, levels),
+            (Spacing::Latency, None) => {
+                let message = "ladders spaced by time are asked for without a table of times";
+                return Err(Failure::new(ExitCode::Bug, message));
+            }
+        };
+        made.or_fail(
             ExitCode::BadSpec,
             format!("spec.pruning has no ladder for {kind}"),
         )
     };
     Ok(PerKind {
         attention: ladder(ModuleKind::Attention, 1)?,
-        mlp: ladder(ModuleKind::Mlp, mlp_granularity)?,
+        mlp: ladder(ModuleKind::Mlp, pruning.mlp_granularity)?,
     })
 }

@@ -1,5 +1,6 @@
 //! `evaluate`: dense, uniform and survivor side by side on held-out tokens.
 
+mod latency;
 mod stored;
 
 use std::sync::atomic::AtomicBool;
@@ -8,8 +9,8 @@ use std::time::Instant;
 use darwinlm_search::{FitnessKind, Genome, Level, Problem};
 use darwinlm_store::open_folder;
 use darwinlm_task::{
-    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, Measured, NumericsPlan,
-    PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
+    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, LatencyWorkload, Measured,
+    NumericsPlan, PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -118,7 +119,7 @@ pub(super) async fn task(
     target: TargetSpec,
     settings: &SearchSettings,
     training: Option<&PostTrainingSpec>,
-    EvaluationSpec {}: &EvaluationSpec,
+    EvaluationSpec { latency }: &EvaluationSpec,
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let (database, folder) = prepared.database(context, pruning).await?;
@@ -127,7 +128,8 @@ pub(super) async fn task(
     let training = training.map(|training| training_digest(&prepared, &found, training));
     let of = Evaluated::new(&found, training.clone());
     let known = Evaluation::stored(context).await?;
-    let report = match known.filter(|known| known.of == of) {
+    let serves = |known: &Evaluation| known.of == of && latency::holds(*latency, &known.report);
+    let report = match known.filter(serves) {
         Some(known) => known.report,
         None => {
             let subjects = [
@@ -141,7 +143,9 @@ pub(super) async fn task(
                 training: Some(digest),
             }));
             let subjects: Vec<Subject> = subjects.collect();
-            let Some(report) = compare(context, &prepared, &database, &problem, &subjects).await?
+            let asked = *latency;
+            let Some(report) =
+                compare(context, &prepared, &database, &problem, &subjects, asked).await?
             else {
                 return Ok(Ended::Stopped);
             };
@@ -177,8 +181,12 @@ async fn compare(
     database: &Database,
     problem: &Problem,
     subjects: &[Subject],
+    workload: Option<LatencyWorkload>,
 ) -> Result<Option<EvaluationReport>, Failure> {
     let dense = prepared.dense(context).await?;
+    if let Some(workload) = workload {
+        latency::check(workload, &dense.config)?;
+    }
     let tokens = prepared
         .sequences(context, TokenSlice::Validation, &dense)
         .await?;
@@ -214,6 +222,16 @@ async fn compare(
         };
         measured.push(figures);
     }
+    let mut latency = None;
+    if let Some(workload) = workload {
+        // Training changes weights, not sizes: how fast the survivor is was decided by the search.
+        let pruned = stitch(&dense, database, &subjects[2].genome)
+            .or_fail(ExitCode::BadData, "failed to assemble a model")?;
+        latency = latency::measure(context, prepared, &dense, &pruned, &pool.tokens, workload)?;
+        if latency.is_none() {
+            return Ok(None);
+        }
+    }
     let mut measured = measured.into_iter();
     let mut next = || measured.next().expect("every model was measured");
     Ok(Some(EvaluationReport {
@@ -221,6 +239,7 @@ async fn compare(
         uniform: next(),
         pruned: next(),
         trained: measured.next(),
+        latency,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use darwinlm_search::{
-    Digest, Level, Minibatch, Pins, Problem, Schedule, SearchError, Survivor, Target, Trial, start,
+    Digest, Minibatch, Pins, Problem, Schedule, SearchError, Survivor, Trial, start,
 };
 use darwinlm_store::{
     Folder, Ledger, LedgerError, Ran, SearchProgress, TrialError, TrialRunner, Validation,
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::compute::Prepared;
 use super::evaluate::{Pool, quality};
+use super::target;
 use super::work::{Context, Ended, store_failure};
 use crate::database::{Database, Manifest};
 use crate::device::{self, set_threads};
@@ -139,20 +140,21 @@ pub(super) fn problem(
     target: TargetSpec,
     settings: &SearchSettings,
 ) -> Result<Problem, Failure> {
-    let target = resolve(target, prepared.plan.dense_parameters)?;
+    let table = prepared.latency.as_ref();
+    let costs = target::costs(
+        &about.shape,
+        &about.ladders,
+        table.map(|latency| &latency.stored.table),
+        target,
+    )?;
+    let target = target::resolve(target, &costs, about.shape.blocks)?;
     let errors: Vec<Vec<f64>> = about
         .modules
         .iter()
         .map(|entry| entry.errors.clone())
         .collect();
-    let first = start(
-        target,
-        about.shape.blocks,
-        &about.ladders,
-        &about.costs,
-        &errors,
-    )
-    .or_fail(ExitCode::BadSpec, "spec.target cannot be met")?;
+    let first = start(target, about.shape.blocks, &about.ladders, &costs, &errors)
+        .or_fail(ExitCode::BadSpec, "spec.target cannot be met")?;
     let steps = Schedule::new(settings.steps.clone())
         .or_fail(ExitCode::BadSpec, "spec.search.steps cannot be carried out")?;
     let pool = |slice| {
@@ -173,7 +175,7 @@ pub(super) fn problem(
         seed: settings.seed,
         shape: about.shape.clone(),
         ladders: about.ladders.clone(),
-        costs: about.costs.clone(),
+        costs,
         target,
         start: first,
         exchange: settings.exchange,
@@ -190,22 +192,8 @@ pub(super) fn problem(
             fitness_tokens: pin(&prepared.plan.fitness.sha256)?,
             numerics_plan: Digest::of(&numerics),
             level_database: pin(folder.sha256())?,
+            latency_table: table.map(|latency| pin(&latency.sha256)).transpose()?,
         },
-    })
-}
-
-/// What the user asked for, as the search counts it.
-pub(super) fn resolve(target: TargetSpec, dense_parameters: u64) -> Result<Target, Failure> {
-    Ok(match target {
-        TargetSpec::Level(level) => {
-            let level = u8::try_from(level).or_fail(ExitCode::BadSpec, "spec.target.level")?;
-            Target::Level(Level::new(level).or_fail(ExitCode::BadSpec, "spec.target.level")?)
-        }
-        TargetSpec::Parameters(parameters) => Target::Cost(parameters),
-        TargetSpec::SparsityPercent(percent) => {
-            let kept = u64::from(100u32.saturating_sub(percent));
-            Target::Cost(dense_parameters / 100 * kept + dense_parameters % 100 * kept / 100)
-        }
     })
 }
 

@@ -14,7 +14,7 @@ use darwinlm_task::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, post_train, prepare, search, would_fit};
+use super::{build_database, evaluate, export, measure, post_train, prepare, search, would_fit};
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
@@ -312,6 +312,7 @@ impl Context {
                 };
                 prepare::prepare(self, &asked, search_digest).await
             }
+            Task::Measure { pruning, target } => measure::task(self, pruning, *target).await,
             Task::BuildDatabase { pruning, workers } => {
                 build_database::task(self, pruning, *workers).await
             }

@@ -87,8 +87,8 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
                 bytes: Box::new(move |sizes| sizes.post_training(&kept, teaches)),
             }
         }
-        // the dense model is the largest that is measured
-        Task::Evaluate { .. } => Need {
+        // the dense model is the largest that is measured or timed
+        Task::Measure { .. } | Task::Evaluate { .. } => Need {
             sizes,
             fields: SEARCH_FIELDS,
             bytes: Box::new(move |sizes| sizes.evaluation(&dense)),

@@ -25,6 +25,9 @@ pub struct Manifest {
     pub ladders: Ladders,
     /// Parameters of each level.
     pub costs: Costs,
+    /// sha256 of the table of latencies, where the ladders were made from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_table: Option<String>,
     /// Thousandths of the mean diagonal that were asked for as damping.
     pub damping_permille: u32,
     /// Every module, in module order.

@@ -65,11 +65,21 @@ impl Card<'_> {
             self.introduction(),
             figures::parameters(self),
             self.evaluation.map(figures::evaluation).unwrap_or_default(),
+            self.speed().unwrap_or_default(),
             loading::text(self),
             blocks::table(self),
             self.provenance.text(),
         ];
         parts.concat()
+    }
+
+    /// The shrunk model was measured: a masked one saves nothing.
+    fn speed(&self) -> Option<String> {
+        let latency = self.evaluation?.latency.as_ref()?;
+        match self.format {
+            ExportFormat::Transformers => Some(figures::speed(latency)),
+            ExportFormat::MaskedDense => None,
+        }
     }
 
     fn introduction(&self) -> String {

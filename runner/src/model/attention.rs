@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::cache::KeyValues;
 use super::{Positions, RmsNorm};
 
 /// Which key-value head each kept query head reads.
@@ -122,6 +123,35 @@ impl Attention {
 
     /// The input of `o_proj`: [B, T, D] → [B, T, H·E], causal.
     pub fn context(&self, x_BTD: &Tensor, positions: &Positions) -> Tensor {
+        let heads = self.heads(x_BTD, positions);
+        self.read(&heads, positions.mask(self.window), true)
+    }
+
+    /// The same for tokens that follow those in `seen`, which then holds them, too: a prompt into an
+    /// empty cache, or one token after it.
+    pub(super) fn context_after(
+        &self,
+        x_BTD: &Tensor,
+        positions: &Positions,
+        seen: &mut KeyValues,
+    ) -> Tensor {
+        let heads = self.heads(x_BTD, positions);
+        let is_prompt = seen.is_empty();
+        seen.append(&heads.k_BKTE, &heads.v_BKTE);
+        if is_prompt {
+            return self.read(&heads, positions.mask(self.window), true);
+        }
+        let (k_BKTE, v_BKTE) = seen.last(self.window);
+        let heads = Heads {
+            k_BKTE,
+            v_BKTE,
+            ..heads
+        };
+        self.read(&heads, None, false)
+    }
+
+    /// Queries, keys and values, normalised and rotated.
+    fn heads(&self, x_BTD: &Tensor, positions: &Positions) -> Heads {
         let (batch, tokens, _) = x_BTD.size3().expect("activations are [B, T, D]");
         let compute = x_BTD.kind();
         let heads = |weight: &Tensor, bias: Option<&Tensor>, norm: Option<&RmsNorm>| {
@@ -139,29 +169,41 @@ impl Attention {
         let q_BHTE = heads(&self.q_QD, biases.map(|b| &b.q_Q), norms.map(|n| &n.query));
         let k_BKTE = heads(&self.k_KD, biases.map(|b| &b.k_K), norms.map(|n| &n.key));
         let v_BKTE = heads(&self.v_KD, biases.map(|b| &b.v_K), None);
-        let (q_BHTE, k_BKTE) = (
-            positions.rotation.apply(&q_BHTE),
-            positions.rotation.apply(&k_BKTE),
-        );
-        let mask_TT = positions.mask(self.window);
+        Heads {
+            q_BHTE: positions.rotation.apply(&q_BHTE),
+            k_BKTE: positions.rotation.apply(&k_BKTE),
+            v_BKTE,
+        }
+    }
+
+    /// What the queries read: [B, T, H·E]. Without a mask a query sees what comes before it where
+    /// `causal`, else everything.
+    fn read(&self, heads: &Heads, mask_TT: Option<&Tensor>, causal: bool) -> Tensor {
+        let Heads {
+            q_BHTE,
+            k_BKTE,
+            v_BKTE,
+        } = heads;
+        let (batch, _, tokens, _) = q_BHTE.size4().expect("queries are [B, H, T, E]");
         let out_BHTE = match (&self.key_value_map, mask_TT) {
             (KeyValueMap::Grouped, None) => {
                 let grouped = self.query_heads() != self.key_value_heads();
-                attend(&q_BHTE, &k_BKTE, &v_BKTE, None, grouped)
+                attend(q_BHTE, k_BKTE, v_BKTE, None, causal, grouped)
             }
             // libtorch's fast kernels take groups or a mask, not both
             (KeyValueMap::Grouped, Some(mask_TT)) => {
                 let times = self.query_heads() / self.key_value_heads();
                 let each = |x: &Tensor| x.repeat_interleave_self_int(times, 1, None);
-                let (k, v) = (each(&k_BKTE), each(&v_BKTE));
-                attend(&q_BHTE, &k, &v, Some(mask_TT), false)
+                let (k, v) = (each(k_BKTE), each(v_BKTE));
+                attend(q_BHTE, &k, &v, Some(mask_TT), false, false)
             }
             (KeyValueMap::Gathered(read), mask_TT) => {
                 let (k, v) = (
                     k_BKTE.index_select(1, &read.index_H),
                     v_BKTE.index_select(1, &read.index_H),
                 );
-                attend(&q_BHTE, &k, &v, mask_TT, false)
+                let causal = causal && mask_TT.is_none();
+                attend(q_BHTE, &k, &v, mask_TT, causal, false)
             }
         };
         out_BHTE.transpose(1, 2).reshape([batch, tokens, -1])
@@ -233,13 +275,26 @@ impl HeadNorms {
     }
 }
 
-/// Causal attention; a mask must hide what comes after a query itself.
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask_TT: Option<&Tensor>, grouped: bool) -> Tensor {
+/// Queries, keys and values of some tokens.
+struct Heads {
+    q_BHTE: Tensor,
+    k_BKTE: Tensor,
+    v_BKTE: Tensor,
+}
+
+/// Attention, causal or not; a mask must itself hide what comes after a query.
+fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask_TT: Option<&Tensor>,
+    causal: bool,
+    grouped: bool,
+) -> Tensor {
     debug_assert!(matches!(
         q.kind(),
         Kind::Float | Kind::BFloat16 | Kind::Half | Kind::Double
     ));
-    let causal = mask_TT.is_none();
     Tensor::scaled_dot_product_attention(q, k, v, mask_TT, 0.0, causal, None, grouped)
 }
 

@@ -3,6 +3,7 @@
 use darwinlm_search::ModuleKind;
 use tch::Tensor;
 
+use super::cache::KeyValues;
 use super::{Attention, Mlp, Positions, RmsNorm};
 
 /// A block. A removed module is `None`, its norm with it: only the residual stream passes.
@@ -27,11 +28,33 @@ impl Block {
         positions: &Positions,
         observe: &mut dyn FnMut(ModuleKind, &Tensor),
     ) -> Tensor {
+        let mut context = |attention: &Attention, x: &Tensor| attention.context(x, positions);
+        self.forward_with(x_BTD, &mut context, observe)
+    }
+
+    /// [B, T, D] → [B, T, D] for tokens that follow those in `seen`.
+    pub(super) fn forward_after(
+        &self,
+        x_BTD: &Tensor,
+        positions: &Positions,
+        seen: &mut KeyValues,
+    ) -> Tensor {
+        let mut context =
+            |attention: &Attention, x: &Tensor| attention.context_after(x, positions, seen);
+        self.forward_with(x_BTD, &mut context, &mut |_, _| {})
+    }
+
+    fn forward_with(
+        &self,
+        x_BTD: &Tensor,
+        context: &mut dyn FnMut(&Attention, &Tensor) -> Tensor,
+        observe: &mut dyn FnMut(ModuleKind, &Tensor),
+    ) -> Tensor {
         let compute = x_BTD.kind();
         // never `+=`: tch adds in place, and the input may be someone else's
         let mut x_BTD = x_BTD.shallow_clone();
         if let Some((norm, attention)) = &self.attention {
-            let context_BTQ = attention.context(&norm.forward(&x_BTD, compute), positions);
+            let context_BTQ = context(attention, &norm.forward(&x_BTD, compute));
             observe(ModuleKind::Attention, &context_BTQ);
             x_BTD = attention.project(&context_BTQ) + &x_BTD;
         }

@@ -36,6 +36,14 @@ impl Positions {
         }
     }
 
+    /// Position `start` alone, out of `rotation`: nothing comes after it, so nothing is masked.
+    pub(super) fn one(rotation: &Rotation, start: i64) -> Self {
+        Self {
+            rotation: rotation.narrow(start, 1),
+            masks: BTreeMap::new(),
+        }
+    }
+
     /// What a query sees through a window [T, T]; `None`: everything up to itself.
     pub(super) fn mask(&self, window: Option<i64>) -> Option<&Tensor> {
         window.and_then(|width| self.masks.get(&width))

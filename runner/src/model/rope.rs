@@ -48,6 +48,14 @@ impl Rope {
 }
 
 impl Rotation {
+    /// The rotation of `tokens` positions from `start` on, out of a longer one.
+    pub fn narrow(&self, start: i64, tokens: i64) -> Rotation {
+        Rotation {
+            cosine_TE: self.cosine_TE.narrow(0, start, tokens),
+            sine_TE: self.sine_TE.narrow(0, start, tokens),
+        }
+    }
+
     /// Rotates queries or keys [B, heads, T, E].
     pub fn apply(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1);

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod exit;
+mod latency;
 mod numerics;
 pub mod paths;
 mod plan;
@@ -9,19 +10,21 @@ mod schema;
 mod spec;
 
 pub use exit::ExitCode;
+pub use latency::{ForwardPass, LATENCY_VERSION, LatencyRecord, StoredLatency};
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
 pub use plan::{Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
-    DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
-    PreparedReport, Progress, REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
-    REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, REPORT_LIMIT_BYTES, SearchReport,
-    SurvivorReport, TaskReport, TrainingReport, TrialCounts,
+    DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, LatencyReport, Measured,
+    MeasuredReport, Memory, ModelLatency, ModelReport, Outcome, PreparedReport, Progress,
+    REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE, REASON_STORE_IN_USE,
+    REASON_TARGET_UNREACHABLE, REPORT_LIMIT_BYTES, SearchReport, Spread, SurvivorReport,
+    TaskReport, TrainingReport, TrialCounts,
 };
 pub use schema::schemas;
 pub use spec::{
-    DataSpec, EvaluationSpec, ExportFormat, ExportSpec, PostTrainingSpec, PruningSpec,
-    QueryHeadLayout, RunIdentity, SearchSettings, SliceSpec, Spacing, TARGET_HELP, TargetSpec,
-    Task, TaskKind, TaskSpec, TaskSpecError, TextSource, VERSION,
+    DataSpec, EvaluationSpec, ExportFormat, ExportSpec, LatencyWorkload, PostTrainingSpec,
+    PruningSpec, QueryHeadLayout, RunIdentity, SearchSettings, SliceSpec, Spacing, TARGET_HELP,
+    TargetSpec, Task, TaskKind, TaskSpec, TaskSpecError, TextSource, VERSION,
 };
 
 /// Environment variable that carries the [`TaskSpec`] as JSON.

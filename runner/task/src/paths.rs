@@ -34,6 +34,11 @@ pub fn teacher(digest: &str) -> String {
     format!("teachers/{digest}")
 }
 
+/// `latency/<digest>.json`: the times of a model's modules on one device.
+pub fn latency(digest: &str) -> String {
+    format!("latency/{digest}.json")
+}
+
 /// `<prefix>/claims/<subject>/<attempt>`: create-only, holds the owner's token. The prefix is a run's
 /// own, or that of a folder that several runs fill together.
 pub fn claim(prefix: &str, subject: &str, attempt: u32) -> String {
@@ -72,6 +77,11 @@ impl RunPaths {
     /// `plan.json`: what `prepare` fixed.
     pub fn plan(&self) -> String {
         format!("{}/plan.json", self.prefix)
+    }
+
+    /// `latency.json`: which table of latencies is the run's.
+    pub fn latency(&self) -> String {
+        format!("{}/latency.json", self.prefix)
     }
 
     /// `ledger/<index>.json`: entry 0 is the search's own definition, entry g closes generation g.

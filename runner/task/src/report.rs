@@ -4,7 +4,7 @@ use darwinlm_search::Genome;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExitCode, RunIdentity, TaskKind, VERSION};
+use crate::{ExitCode, LatencyWorkload, RunIdentity, TaskKind, VERSION};
 
 /// A termination message holds at most this many bytes (Kubernetes, "Determine the Reason for Pod
 /// Failure").
@@ -42,6 +42,9 @@ pub struct TaskReport {
     /// Said by `prepare`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<PreparedReport>,
+    /// Said by `measure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredReport>,
     /// Said by `build-database`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseReport>,
@@ -115,6 +118,18 @@ pub struct PreparedReport {
     pub model: ModelReport,
     /// The `tokens/<digest>` of its data.
     pub tokens: String,
+}
+
+/// The table of latencies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeasuredReport {
+    /// The `latency/<digest>.json` it is stored under.
+    pub digest: String,
+    /// The device's name.
+    pub device: String,
+    /// The dense model's time in the table, in nanoseconds.
+    pub dense_nanoseconds: u64,
 }
 
 /// The level database.
@@ -238,6 +253,82 @@ pub struct EvaluationReport {
     /// The survivor after post-training, if it was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained: Option<Measured>,
+    /// How fast dense and survivor read and write, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyReport>,
+}
+
+/// Dense and pruned model on the same workload, in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LatencyReport {
+    /// The workload.
+    pub workload: LatencyWorkload,
+    /// Pairs measured; every figure is of that many.
+    pub pairs: u32,
+    /// The device's name.
+    pub device: String,
+    /// The dense model.
+    pub dense: ModelLatency,
+    /// The survivor.
+    pub pruned: ModelLatency,
+    /// Dense total over pruned total of each pair, in percent: 200 is twice as fast.
+    pub speedup_percent: Spread,
+}
+
+/// How fast one model is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelLatency {
+    /// Microseconds to read the prompt and know the next token.
+    pub prompt_microseconds: Spread,
+    /// Prompt tokens in a second, of all sequences, as a decimal number.
+    pub prompt_tokens_per_second: String,
+    /// Microseconds for each new token, where any are generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_microseconds: Option<Spread>,
+    /// New tokens in a second, of all sequences, as a decimal number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_tokens_per_second: Option<String>,
+    /// Memory at the workload's peak.
+    pub memory: Memory,
+}
+
+/// A figure that was measured several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spread {
+    /// The median.
+    pub median: u64,
+    /// The smallest.
+    pub least: u64,
+    /// The largest.
+    pub most: u64,
+}
+
+/// Bytes of memory, by how they are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Memory {
+    /// The model's weights, and what the device's allocator held at most beyond what it held before.
+    AllocatorPeak {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Weights and cached keys and values, computed: libtorch counts no bytes on the CPU.
+    WeightsAndCache {
+        /// Bytes.
+        bytes: u64,
+    },
+}
+
+impl Memory {
+    /// The bytes, however they are known.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::AllocatorPeak { bytes } | Self::WeightsAndCache { bytes } => bytes,
+        }
+    }
 }
 
 /// What was exported.
@@ -259,6 +350,7 @@ impl TaskReport {
             outcome: Outcome::Running,
             progress: None,
             prepared: None,
+            measured: None,
             database: None,
             search: None,
             training: None,

@@ -63,6 +63,14 @@ pub enum Task {
         /// What the survivor must keep to: refused here if no genome of these ladders can.
         target: TargetSpec,
     },
+    /// Time modules of every size on the run's device: only where a ladder or the target counts in
+    /// latency.
+    Measure {
+        /// How modules are to be pruned: the sizes to time, and the ladders that follow.
+        pruning: PruningSpec,
+        /// What the survivor must keep to: refused here if no genome of these ladders can.
+        target: TargetSpec,
+    },
     /// Fill the level database.
     BuildDatabase {
         /// How to prune.
@@ -130,6 +138,8 @@ pub enum Task {
 pub enum TaskKind {
     /// [`Task::Prepare`]
     Prepare,
+    /// [`Task::Measure`]
+    Measure,
     /// [`Task::BuildDatabase`]
     BuildDatabase,
     /// [`Task::Search`]
@@ -144,8 +154,9 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// Every kind, in the order of a run's chain.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Prepare,
+        Self::Measure,
         Self::BuildDatabase,
         Self::Search,
         Self::PostTrain,
@@ -157,6 +168,7 @@ impl TaskKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
+            Self::Measure => "measure",
             Self::BuildDatabase => "build-database",
             Self::Search => "search",
             Self::PostTrain => "post-train",
@@ -169,7 +181,11 @@ impl TaskKind {
     pub const fn needs_device(self) -> bool {
         match self {
             Self::Prepare | Self::Export => false,
-            Self::BuildDatabase | Self::Search | Self::PostTrain | Self::Evaluate => true,
+            Self::Measure
+            | Self::BuildDatabase
+            | Self::Search
+            | Self::PostTrain
+            | Self::Evaluate => true,
         }
     }
 
@@ -177,7 +193,9 @@ impl TaskKind {
     pub const fn is_work_queue(self) -> bool {
         match self {
             Self::BuildDatabase | Self::Search => true,
-            Self::Prepare | Self::PostTrain | Self::Evaluate | Self::Export => false,
+            Self::Prepare | Self::Measure | Self::PostTrain | Self::Evaluate | Self::Export => {
+                false
+            }
         }
     }
 }
@@ -193,11 +211,32 @@ impl Task {
     pub const fn kind(&self) -> TaskKind {
         match self {
             Self::Prepare { .. } => TaskKind::Prepare,
+            Self::Measure { .. } => TaskKind::Measure,
             Self::BuildDatabase { .. } => TaskKind::BuildDatabase,
             Self::Search { .. } => TaskKind::Search,
             Self::PostTrain { .. } => TaskKind::PostTrain,
             Self::Evaluate { .. } => TaskKind::Evaluate,
             Self::Export { .. } => TaskKind::Export,
+        }
+    }
+
+    /// Whether the task works from the table of latencies that `measure` leaves.
+    pub const fn reads_latency(&self) -> bool {
+        match self {
+            Self::Prepare { .. } | Self::Measure { .. } => false,
+            Self::BuildDatabase { pruning, .. } => pruning.spacing.is_measured(),
+            Self::Search {
+                pruning, target, ..
+            }
+            | Self::PostTrain {
+                pruning, target, ..
+            }
+            | Self::Evaluate {
+                pruning, target, ..
+            }
+            | Self::Export {
+                pruning, target, ..
+            } => pruning.spacing.is_measured() || target.is_measured(),
         }
     }
 }
@@ -244,6 +283,18 @@ pub enum Spacing {
     /// Parameters.
     #[default]
     Parameters,
+    /// Time, as `measure` found it.
+    Latency,
+}
+
+impl Spacing {
+    /// Whether ladders follow from a table of latencies.
+    pub const fn is_measured(self) -> bool {
+        match self {
+            Self::Parameters => false,
+            Self::Latency => true,
+        }
+    }
 }
 
 /// How modules are pruned: with the model, the calibration slice and the numerics plan this names
@@ -274,6 +325,19 @@ pub enum TargetSpec {
     Parameters(u64),
     /// At least this many percent of the dense model's parameters removed.
     SparsityPercent(u32),
+    /// At least this many percent as fast as the dense model, in the sum of the table of latencies:
+    /// 150 is 1.5 times as fast.
+    SpeedupPercent(u32),
+}
+
+impl TargetSpec {
+    /// Whether costs follow from a table of latencies.
+    pub const fn is_measured(self) -> bool {
+        match self {
+            Self::Level(_) | Self::Parameters(_) | Self::SparsityPercent(_) => false,
+            Self::SpeedupPercent(_) => true,
+        }
+    }
 }
 
 /// How to search.
@@ -354,7 +418,23 @@ pub struct PostTrainingSpec {
 /// What `evaluate` measures beyond perplexity and KL on the validation slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EvaluationSpec {}
+pub struct EvaluationSpec {
+    /// Measures the latency of dense and pruned model on this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyWorkload>,
+}
+
+/// A prompt to read and tokens to generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LatencyWorkload {
+    /// Sequences at once.
+    pub batch: u32,
+    /// Tokens of each prompt.
+    pub prompt_tokens: u32,
+    /// Tokens to generate for each; 0: none.
+    pub new_tokens: u32,
+}
 
 /// Where the survivor goes and in which formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

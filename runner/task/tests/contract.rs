@@ -6,9 +6,9 @@ use darwinlm_search::{
     AttentionUnit, Exchange, FitnessKind, Genome, Level, Optimizer, SelectionStep,
 };
 use darwinlm_task::{
-    DeviceRequest, ExitCode, GpuSeconds, Outcome, Progress, PruningSpec, REPORT_LIMIT_BYTES,
-    RunIdentity, SearchReport, SearchSettings, Spacing, SurvivorReport, TargetSpec, Task, TaskKind,
-    TaskReport, TaskSpec, TrialCounts, VERSION, schemas,
+    DeviceRequest, EvaluationSpec, ExitCode, GpuSeconds, Outcome, Progress, PruningSpec,
+    REPORT_LIMIT_BYTES, RunIdentity, SearchReport, SearchSettings, Spacing, SurvivorReport,
+    TargetSpec, Task, TaskKind, TaskReport, TaskSpec, TrialCounts, VERSION, schemas,
 };
 use proptest::prelude::*;
 
@@ -121,6 +121,58 @@ fn a_report_that_would_not_fit_loses_its_message_first_and_stays_readable() {
 #[test]
 fn a_task_reads_back_as_itself() {
     assert_eq!(TaskSpec::from_json(&task().to_json()).unwrap(), task());
+}
+
+#[test]
+fn only_what_counts_in_latency_reads_the_table() {
+    let with = |spacing, target| {
+        let mut task = task().task;
+        if let Task::Search {
+            pruning,
+            target: asked,
+            ..
+        } = &mut task
+        {
+            (pruning.spacing, *asked) = (spacing, target);
+        }
+        task
+    };
+    let speedup = TargetSpec::SpeedupPercent(150);
+    assert!(!with(Spacing::Parameters, TargetSpec::SparsityPercent(50)).reads_latency());
+    assert!(with(Spacing::Latency, TargetSpec::Level(2)).reads_latency());
+    let Task::Search {
+        pruning, target, ..
+    } = with(Spacing::Parameters, speedup)
+    else {
+        panic!("no search")
+    };
+    // The database of even ladders is the same whatever the target counts in.
+    let build = Task::BuildDatabase {
+        pruning: pruning.clone(),
+        workers: 1,
+    };
+    assert!(!build.reads_latency());
+    let measure = Task::Measure { pruning, target };
+    assert!(!measure.reads_latency(), "it writes the table");
+    let kind = measure.kind();
+    assert_eq!(kind.name(), "measure");
+    assert!(kind.needs_device() && !kind.is_work_queue());
+    let spec = TaskSpec {
+        task: measure,
+        ..task()
+    };
+    let text = spec.to_json();
+    assert!(
+        text.contains(r#""target":{"speedupPercent":150}"#),
+        "{text}"
+    );
+    assert_eq!(TaskSpec::from_json(&text).unwrap(), spec);
+}
+
+#[test]
+fn an_evaluation_without_latency_is_written_as_ever() {
+    let text = serde_json::to_string(&EvaluationSpec::default()).unwrap();
+    assert_eq!(text, "{}");
 }
 
 #[test]

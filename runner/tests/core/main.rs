@@ -2,9 +2,11 @@
 // clippy's own exception for tests stops at the functions they call
 #![allow(non_snake_case, clippy::unwrap_used)]
 
+mod cache;
 mod candidates;
 mod database;
 mod files;
+mod latency;
 mod model;
 mod obs;
 mod post_training;

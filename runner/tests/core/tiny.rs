@@ -94,6 +94,7 @@ pub(crate) fn database(dense: &DenseModel, unit: AttentionUnit, folder: &Path) -
         shape,
         ladders,
         costs,
+        latency_table: None,
         damping_permille: 10,
         modules,
     };

@@ -63,6 +63,8 @@ words! {
         Accepted,
         /// Model and data are fetched and checked, the numerics plan is fixed.
         Prepared,
+        /// The table of latencies is there; said of runs that need one.
+        Measured,
         /// The level database is complete.
         DatabaseReady,
         /// Every generation is in the ledger, or the budget is spent.

@@ -76,6 +76,7 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
     let destination = match &task.task {
         Task::Export { export, .. } => claim_of(&export.destination),
         Task::Prepare { .. }
+        | Task::Measure { .. }
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
         | Task::PostTrain { .. }

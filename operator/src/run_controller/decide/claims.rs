@@ -98,7 +98,11 @@ fn several_workers(run: &ValidatedRun, status: &PruningRunStatus) -> Option<Stri
     let field = |task| match task {
         TaskKind::BuildDatabase => Some("spec.pruning.workers"),
         TaskKind::Search => Some("spec.search.workers"),
-        TaskKind::Prepare | TaskKind::PostTrain | TaskKind::Evaluate | TaskKind::Export => None,
+        TaskKind::Prepare
+        | TaskKind::Measure
+        | TaskKind::PostTrain
+        | TaskKind::Evaluate
+        | TaskKind::Export => None,
     };
     let asked: Vec<_> = run
         .chain

@@ -2,11 +2,12 @@
 
 use darwinlm_api::conditions::{self, ConditionStatus, Finding, Reason};
 use darwinlm_api::{
-    EvaluationStatus, GenomeStatus, GpuSeconds, Measured, PostTrainingStatus, PruningRunStatus,
-    SearchStatus, Survivor, TrialCounts, Validation,
+    EvaluationStatus, GenomeStatus, GpuSeconds, LatencyStatus, Measured, MeasuredLatency,
+    PostTrainingStatus, PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
 };
 use darwinlm_task::{
-    EvaluationReport, Outcome, SearchReport, SurvivorReport, TaskKind, TaskReport, paths,
+    EvaluationReport, LatencyReport, ModelLatency, Outcome, SearchReport, SurvivorReport, TaskKind,
+    TaskReport, paths,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -204,7 +205,22 @@ fn evaluation_status(report: &EvaluationReport) -> EvaluationStatus {
     };
     EvaluationStatus {
         validation: Some(validation),
+        latency: report.latency.as_ref().map(latency_status),
         ..EvaluationStatus::default()
+    }
+}
+
+fn latency_status(report: &LatencyReport) -> LatencyStatus {
+    let measured = |model: &ModelLatency| MeasuredLatency {
+        prompt_microseconds: long(model.prompt_microseconds.median),
+        token_microseconds: long(model.token_microseconds.map_or(0, |spread| spread.median)),
+        memory_bytes: Some(long(model.memory.bytes())),
+    };
+    let percent = report.speedup_percent.median.min(1_000_000);
+    LatencyStatus {
+        dense: Some(measured(&report.dense)),
+        pruned: Some(measured(&report.pruned)),
+        speedup_percent: i32::try_from(percent).ok(),
     }
 }
 

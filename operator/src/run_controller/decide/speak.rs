@@ -119,6 +119,7 @@ fn stage(run: &ValidatedRun, step: &Step<'_>, current: Option<TaskKind>) -> Stag
 const fn stage_of(task: TaskKind) -> Stage {
     match task {
         TaskKind::Prepare => Stage::Preparing,
+        TaskKind::Measure => Stage::Measuring,
         TaskKind::BuildDatabase => Stage::BuildingDatabase,
         TaskKind::Search => Stage::Searching,
         TaskKind::PostTrain => Stage::PostTraining,

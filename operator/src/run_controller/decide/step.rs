@@ -58,6 +58,7 @@ pub(super) fn next<'a>(
             .as_ref()
             .map_or(0, |search| search.generation.unsigned_abs()),
         TaskKind::Prepare
+        | TaskKind::Measure
         | TaskKind::BuildDatabase
         | TaskKind::PostTrain
         | TaskKind::Evaluate

@@ -114,6 +114,7 @@ impl Change {
 const fn camel_case(task: TaskKind) -> &'static str {
     match task {
         TaskKind::Prepare => "Prepare",
+        TaskKind::Measure => "Measure",
         TaskKind::BuildDatabase => "BuildDatabase",
         TaskKind::Search => "Search",
         TaskKind::PostTrain => "PostTrain",

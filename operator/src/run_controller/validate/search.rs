@@ -21,12 +21,7 @@ pub(super) fn pruning(pruning: &Pruning) -> Result<PruningSpec, Rejection> {
         levels: up_to(MOST_LEVELS, "spec.pruning.levels", pruning.levels)?,
         spacing: match pruning.spacing {
             darwinlm_api::Spacing::Parameters => Spacing::Parameters,
-            darwinlm_api::Spacing::Latency => {
-                return Err(Rejection::not_yet_supported(
-                    "spec.pruning.spacing: Latency",
-                    "use Parameters",
-                ));
-            }
+            darwinlm_api::Spacing::Latency => Spacing::Latency,
         },
         mlp_granularity: at_least_one("spec.pruning.mlpGranularity", pruning.mlp_granularity)?,
         attention_unit: match pruning.attention_unit {
@@ -59,9 +54,12 @@ pub(super) fn target(target: &Target, pruning: &PruningSpec) -> Result<TargetSpe
             "spec.target.sparsityPercent",
             format_args!("is {percent}; 1 to 99 are accepted"),
         )),
-        TargetKind::SpeedupPercent(_) => Err(Rejection::not_yet_supported(
+        TargetKind::SpeedupPercent(percent @ 101..=10_000) => {
+            Ok(TargetSpec::SpeedupPercent(percent))
+        }
+        TargetKind::SpeedupPercent(percent) => Err(Rejection::invalid(
             "spec.target.speedupPercent",
-            "use level, parameters or sparsityPercent",
+            format_args!("is {percent}; 101 to 10000 are accepted"),
         )),
     }
 }

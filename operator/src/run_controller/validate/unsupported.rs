@@ -6,9 +6,8 @@ use super::Rejection;
 
 /// Refuses the first field that asks for what is not there yet.
 pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
-    let (tasks, latency) = spec.evaluation.as_ref().map_or((false, false), |asked| {
-        (!asked.tasks.is_empty(), asked.latency.is_some())
-    });
+    let evaluation = spec.evaluation.as_ref();
+    let tasks = evaluation.is_some_and(|asked| !asked.tasks.is_empty());
     let given = [
         (
             "spec.model.credentialsSecretRef",
@@ -23,7 +22,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),
         ("spec.evaluation.tasks", tasks),
-        ("spec.evaluation.latency", latency),
         ("spec.queueName", spec.queue_name.is_some()),
         (
             "spec.queuePriorityClass",

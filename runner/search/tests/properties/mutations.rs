@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use darwinlm_search::{
-    Budget, Exchange, Genome, Level, Module, ModuleKind, Problem, Purpose, Space, Stream, offspring,
+    Budget, Exchange, Genome, Level, Module, ModuleKind, Problem, Purpose, Space, StartError,
+    Stream, Target, offspring, start,
 };
 use proptest::prelude::*;
 
-use crate::problems::sketches;
+use crate::problems::{errors, sketches};
 
 /// Offspring of a random line of descent, generation by generation, each with its parent.
 fn descent(problem: &Problem, generations: u32) -> Vec<(Genome, Vec<Genome>)> {
@@ -74,6 +75,30 @@ proptest! {
                 if let Budget::Cost { limit } = space.budget {
                     prop_assert!(problem.costs.of_genome(&child) <= limit);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_genome_is_as_fast_as_a_speed_up_asks_for(
+        mut sketch in sketches(),
+        percent in 101..400_u32,
+    ) {
+        (sketch.measured, sketch.cost_permille) = (true, Some(500));
+        let mut problem = sketch.problem(1);
+        let dense = problem.costs.of_genome(&Genome::uniform(sketch.blocks, Level::DENSE));
+        problem.target = Target::speedup(dense, percent);
+        let errors = errors(sketch.seed, sketch.blocks, &problem.ladders);
+        let (ladders, costs) = (&problem.ladders, &problem.costs);
+        let started = start(problem.target, sketch.blocks, ladders, costs, &errors);
+        prop_assume!(!matches!(started, Err(StartError::Unreachable { .. })));
+        problem.start = started.unwrap();
+        prop_assert!(problem.validate().is_ok());
+        let fast = |genome: &Genome| problem.costs.of_genome(genome) * u64::from(percent) <= dense * 100;
+        prop_assert!(fast(&problem.start));
+        for (parent, children) in descent(&problem, 12) {
+            for child in children {
+                prop_assert!(fast(&child), "{} -> {}", parent, child);
             }
         }
     }

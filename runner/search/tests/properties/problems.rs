@@ -2,8 +2,8 @@
 
 use darwinlm_search::{
     AttentionUnit, Costs, Digest, Entry, Exchange, FitnessKind, Genome, Ladder, Ladders,
-    ModuleKind, Optimizer, Outcome, PerKind, Pins, Pool, Problem, Schedule, Search, SelectionStep,
-    Shape, Target, Told, Trial, start,
+    LatencyTable, ModuleKind, Optimizer, Outcome, PerKind, Pins, Pool, Problem, Schedule, Search,
+    SelectionStep, Shape, Target, Told, Trial, start,
 };
 use proptest::prelude::*;
 
@@ -110,15 +110,17 @@ impl Sketch {
             None => attention.deepest().get(),
         };
         let mlp = Ladder::spaced(40, mlp_levels, 1).unwrap();
-        let ladders = Ladders { attention, mlp };
+        let mut ladders = Ladders { attention, mlp };
         let costs = if self.measured {
-            // Flat stretches and jumps, as tiles on a device make them.
-            let times = PerKind::of(|kind| {
-                let kept = ladders[kind].as_slice().iter();
-                kept.map(|&units| u64::from(units.div_ceil(3)) * 70)
-                    .collect()
-            });
-            Costs::measured(1000, times).unwrap()
+            let table = self.table(&shape);
+            if self.cost_permille.is_some() {
+                let levels = PerKind {
+                    attention: self.attention_levels,
+                    mlp: self.mlp_levels,
+                };
+                ladders = PerKind::of(|kind| table.ladder(kind, levels[kind]).unwrap());
+            }
+            table.costs(&ladders).unwrap()
         } else {
             Costs::parameters(&shape, &ladders).unwrap()
         };
@@ -149,6 +151,19 @@ impl Sketch {
             },
             pins: pins(),
         }
+    }
+
+    /// Times of every size, with flat stretches and jumps as tiles on a device make them, and noise.
+    fn table(&self, shape: &Shape) -> LatencyTable {
+        let times = PerKind::of(|kind| {
+            let sizes = (0..=shape.units(kind)).rev();
+            let time = |units: u32| {
+                let noise = hash(&format!("{} {kind} {units}", self.seed)) % 40;
+                u64::from(units.div_ceil(3)) * 70 + noise
+            };
+            sizes.map(|units| (units, time(units))).collect()
+        });
+        LatencyTable::measured(1000, &times).unwrap()
     }
 
     fn target(&self, ladders: &Ladders, costs: &Costs) -> Target {
@@ -200,6 +215,7 @@ pub(crate) fn pins() -> Pins {
         fitness_tokens: Digest::of(b"fitness"),
         numerics_plan: Digest::of(b"plan"),
         level_database: Digest::of(b"database"),
+        latency_table: None,
     }
 }
 

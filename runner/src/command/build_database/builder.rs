@@ -38,6 +38,7 @@ pub(super) struct Recipe {
     pub(super) calibration: String,
     pub(super) shape: Shape,
     pub(super) ladders: Ladders,
+    pub(super) latency_table: Option<String>,
     pub(super) damping_permille: u32,
     pub(super) hessian_batch_sequences: u32,
 }
@@ -240,6 +241,7 @@ impl Builder<'_> {
             shape: self.recipe.shape.clone(),
             ladders: self.recipe.ladders.clone(),
             costs,
+            latency_table: self.recipe.latency_table.clone(),
             damping_permille: self.recipe.damping_permille,
             modules,
         };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use darwinlm_search::AttentionUnit;
 use darwinlm_store::{Folder, FolderWriter, Store, digest_file};
-use darwinlm_task::{DeviceClass, ExitCode, NumericsPlan, Spacing};
+use darwinlm_task::{DeviceClass, ExitCode, NumericsPlan, PruningSpec, Spacing};
 use serde_json::json;
 use tokio::task::block_in_place;
 use url::Url;
@@ -49,12 +49,16 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
                 format!("{} is no ladder", path.display()),
             )?
         }
-        None => ladders(
-            &shape,
-            u32::from(arguments.levels),
-            arguments.mlp_granularity,
-            Spacing::Parameters,
-        )?,
+        None => {
+            let pruning = PruningSpec {
+                levels: u32::from(arguments.levels),
+                spacing: Spacing::Parameters,
+                mlp_granularity: arguments.mlp_granularity,
+                attention_unit: shape.attention_unit,
+                damping_permille: arguments.damping_permille,
+            };
+            ladders(&shape, &pruning, None)?
+        }
     };
     let recipe = Recipe {
         model: digest_file(&arguments.model.join("config.json"))
@@ -67,6 +71,7 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
             .sha256,
         shape,
         ladders,
+        latency_table: None,
         damping_permille: arguments.damping_permille,
         hessian_batch_sequences: numerics.hessian_batch_sequences,
     };

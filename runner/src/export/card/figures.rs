@@ -1,6 +1,6 @@
 //! Sizes, and what the run measured of the model.
 
-use darwinlm_task::{EvaluationReport, Measured};
+use darwinlm_task::{EvaluationReport, LatencyReport, LatencyWorkload, Measured, Memory, Spread};
 
 use super::{Card, grouped};
 
@@ -25,6 +25,7 @@ pub(super) fn evaluation(report: &EvaluationReport) -> String {
         uniform,
         pruned,
         trained,
+        latency: _, // told by itself
     } = report;
     let row = |name: &str, measured: &Measured| {
         let Measured {
@@ -51,4 +52,60 @@ pub(super) fn evaluation(report: &EvaluationReport) -> String {
         row("uniform", uniform),
         rest,
     )
+}
+
+/// Ratios alone: seconds are those of the worker's machine, ratios are about the model.
+pub(super) fn speed(report: &LatencyReport) -> String {
+    let LatencyReport {
+        workload:
+            LatencyWorkload {
+                batch,
+                prompt_tokens,
+                new_tokens,
+            },
+        pairs,
+        device,
+        dense,
+        pruned,
+        speedup_percent,
+    } = report;
+    let ratio = |dense: u64, pruned: u64| hundredths(dense * 100 / pruned.max(1));
+    let mut rows = format!(
+        "| reading the prompt | {} × as fast |\n",
+        ratio(
+            dense.prompt_microseconds.median,
+            pruned.prompt_microseconds.median
+        )
+    );
+    if let (Some(dense), Some(pruned)) = (&dense.token_microseconds, &pruned.token_microseconds) {
+        rows += &format!(
+            "| each new token | {} × as fast |\n",
+            ratio(dense.median, pruned.median)
+        );
+    }
+    let Spread {
+        median,
+        least,
+        most,
+    } = *speedup_percent;
+    let counted = match pruned.memory {
+        Memory::AllocatorPeak { .. } => "memory at its peak",
+        Memory::WeightsAndCache { .. } => "weights and cached keys and values",
+    };
+    format!(
+        "## Speed\n\nThis model against the dense one in the run's own runtime on {device}: {batch} \
+         sequences of {prompt_tokens} tokens,\nthen {new_tokens} new tokens each; medians of {pairs} \
+         pairs, taken in turn.\n\n\
+         | | |\n|---|---|\n{rows}| both | {} × as fast (from {} to {}) |\n\
+         | {counted} | {} bytes, of {} |\n\n",
+        hundredths(median),
+        hundredths(least),
+        hundredths(most),
+        grouped(pruned.memory.bytes()),
+        grouped(dense.memory.bytes()),
+    )
+}
+
+fn hundredths(percent: u64) -> String {
+    format!("{}.{:02}", percent / 100, percent % 100)
 }

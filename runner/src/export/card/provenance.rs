@@ -100,6 +100,11 @@ fn wanted(target: TargetSpec) -> String {
         TargetSpec::SparsityPercent(percent) => {
             format!("at least {percent} % of the parameters removed")
         }
+        TargetSpec::SpeedupPercent(percent) => format!(
+            "at least {}.{:02} times as fast as the dense model, in the run's table of latencies",
+            percent / 100,
+            percent % 100
+        ),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use darwinlm_search::{AttentionUnit, Digest, Ladder};
 use darwinlm_task::{
-    DeviceClass, Measured, NumericsPlan, Plan, PlannedTokens, PostTrainingSpec, TargetSpec,
+    DeviceClass, LatencyReport, LatencyWorkload, Measured, Memory, ModelLatency, NumericsPlan,
+    Plan, PlannedTokens, PostTrainingSpec, Spread, TargetSpec,
 };
 
 use super::*;
@@ -88,6 +89,34 @@ fn evaluation() -> EvaluationReport {
         uniform: measured(621_000, "40.0000", "1.200000"),
         pruned: measured(620_000, "20.0000", "0.500000"),
         trained: Some(measured(620_000, "15.0000", "0.300000")),
+        latency: Some(latency()),
+    }
+}
+
+fn latency() -> LatencyReport {
+    let spread = |median: u64| Spread {
+        median,
+        least: median - 5,
+        most: median + 5,
+    };
+    let model = |scale: u64, bytes| ModelLatency {
+        prompt_microseconds: spread(1000 * scale),
+        prompt_tokens_per_second: "1.0".to_owned(),
+        token_microseconds: Some(spread(70 * scale)),
+        new_tokens_per_second: Some("1.0".to_owned()),
+        memory: Memory::WeightsAndCache { bytes },
+    };
+    LatencyReport {
+        workload: LatencyWorkload {
+            batch: 2,
+            prompt_tokens: 512,
+            new_tokens: 128,
+        },
+        pairs: 5,
+        device: "Some CPU".to_owned(),
+        dense: model(3, 2_000_000),
+        pruned: model(2, 1_100_000),
+        speedup_percent: spread(150),
     }
 }
 

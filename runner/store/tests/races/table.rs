@@ -71,6 +71,7 @@ pub(crate) fn problem(generations: u32) -> Problem {
             fitness_tokens: pin("fitness"),
             numerics_plan: pin("numerics"),
             level_database: pin("database"),
+            latency_table: None,
         },
     }
 }

@@ -200,6 +200,7 @@ fn succeeded(step: &Step<'_>) -> Finding {
 const fn reason_of(task: TaskKind) -> Reason {
     match task {
         TaskKind::Prepare => Reason::Preparing,
+        TaskKind::Measure => Reason::Measuring,
         TaskKind::BuildDatabase => Reason::BuildingDatabase,
         TaskKind::Search => Reason::Searching,
         TaskKind::PostTrain => Reason::PostTraining,
