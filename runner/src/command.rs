@@ -6,7 +6,6 @@ mod evaluate;
 mod export;
 mod prepare;
 mod search;
-mod source;
 mod work;
 
 use darwinlm_task::ExitCode;

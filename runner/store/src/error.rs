@@ -7,11 +7,15 @@ use darwinlm_task::ExitCode;
 /// What the operation on the store was, for messages.
 pub type Operation = &'static str;
 
+/// The addresses of stores, for messages.
+const ACCEPTED: &str = "accepted are s3://bucket/prefix, gs://bucket/prefix, \
+                        az://container/prefix, file:///path and memory:///";
+
 /// The store, or something in it, cannot be used. Every message names the key or the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL cannot be read.
-    #[error("failed to open the store {url:?}: {reason}; accepted are file:///path and memory:///")]
+    #[error("failed to open the store {url:?}: {reason}; {ACCEPTED}")]
     Url {
         /// The URL as given.
         url: String,
@@ -19,10 +23,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A scheme that this build cannot open.
-    #[error(
-        "failed to open the store {url:?}: scheme {scheme:?} is not supported; accepted are \
-         file:///path and memory:///"
-    )]
+    #[error("failed to open the store {url:?}: scheme {scheme:?} is not supported; {ACCEPTED}")]
     Scheme {
         /// The URL as given.
         url: String,
@@ -42,6 +43,16 @@ pub enum StoreError {
     /// Nothing lies under the key.
     #[error("failed to {operation} {key} in the store {url}: there is no such file")]
     Missing {
+        /// What was tried.
+        operation: Operation,
+        /// The key.
+        key: String,
+        /// The store.
+        url: String,
+    },
+    /// There is no store to write to.
+    #[error("failed to {operation} {key} in the store {url}: there is no such bucket or container")]
+    NoBucket {
         /// What was tried.
         operation: Operation,
         /// The key.
@@ -187,6 +198,7 @@ impl StoreError {
             Self::Scheme { .. } => "Scheme",
             Self::Key { .. } => "Key",
             Self::Missing { .. } => "Missing",
+            Self::NoBucket { .. } => "NoBucket",
             Self::Denied { .. } => "Denied",
             Self::Unavailable { .. } => "Unavailable",
             Self::Vanished { .. } => "Vanished",
@@ -205,7 +217,9 @@ impl StoreError {
         match self {
             Self::Url { .. } | Self::Scheme { .. } | Self::InUse { .. } => ExitCode::BadSpec,
             Self::Key { .. } => ExitCode::Bug,
-            Self::Missing { .. } | Self::NotInFolder { .. } => ExitCode::InputMissing,
+            Self::Missing { .. } | Self::NoBucket { .. } | Self::NotInFolder { .. } => {
+                ExitCode::InputMissing
+            }
             Self::Denied { .. } => ExitCode::PermissionDenied,
             Self::Unavailable { .. } | Self::Vanished { .. } | Self::NotExclusive { .. } => {
                 ExitCode::StoreUnavailable
@@ -230,6 +244,13 @@ impl StoreError {
     ) -> Self {
         let (key, url) = (key.to_owned(), url.to_owned());
         match source {
+            object_store::Error::NotFound { .. } if matches!(operation, "create" | "write") => {
+                Self::NoBucket {
+                    operation,
+                    key,
+                    url,
+                }
+            }
             object_store::Error::NotFound { .. } => Self::Missing {
                 operation,
                 key,

@@ -10,7 +10,7 @@ mod spec;
 
 pub use exit::ExitCode;
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
-pub use plan::{Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
+pub use plan::{Fetched, Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, Measured, ModelReport, Outcome,
     PreparedReport, Progress, REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
@@ -24,6 +24,9 @@ pub use spec::{
     TaskSpecError, TextSource, VERSION,
 };
 
+/// What stands before the name of a variable that is meant for sources alone, such as
+/// `DARWINLM_SOURCE_HF_TOKEN`: in a pod of `prepare` the Secret of the sources comes so.
+pub const SOURCE_PREFIX: &str = "DARWINLM_SOURCE_";
 /// Environment variable that carries the [`TaskSpec`] as JSON.
 pub const ENV_TASK: &str = "DARWINLM_TASK";
 /// Environment variable that names the file the final [`TaskReport`] is written to.

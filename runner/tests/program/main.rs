@@ -3,5 +3,9 @@
 
 mod by_hand;
 mod exports;
+mod hub;
+mod inputs;
+mod lax_store;
+mod sources;
 mod stops;
 mod world;

@@ -1,7 +1,7 @@
 //! SIGTERM: exit code 75 within ten seconds, with a report, whatever the worker is at.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use darwinlm_task::{DeviceRequest, Outcome, RunIdentity, TaskReport, TaskSpec};
@@ -11,6 +11,9 @@ use crate::world::{World, model, program};
 
 /// What Kubernetes and `darwinlm run` are promised.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// For [`start_with`]: the URL of a store that is no folder.
+pub(crate) const STORE: &str = "STORE_OF_THE_TEST";
 
 pub(crate) fn pruning() -> Value {
     json!({"levels": 5, "spacing": "Parameters", "mlpGranularity": 8, "attentionUnit": "QueryHead", "dampingPermille": 10})
@@ -41,23 +44,41 @@ pub(crate) fn prepare(tokens: &Path) -> Value {
 
 /// Starts a worker at a task.
 pub(crate) fn start(world: &World, task: Value) -> Child {
+    start_with(world, task, &[])
+}
+
+/// Starts a worker at a task, with more in its environment.
+pub(crate) fn start_with(world: &World, task: Value, environment: &[(&str, &str)]) -> Child {
+    let mut command = program();
+    command.arg("work");
+    work(world, command, task, environment)
+}
+
+/// Starts a command that ends up as a worker at a task; the environment may name another store.
+pub(crate) fn work(
+    world: &World,
+    mut command: Command,
+    task: Value,
+    environment: &[(&str, &str)],
+) -> Child {
+    let store = environment.iter().find(|(name, _)| *name == STORE);
+    let folder = format!("file://{}", world.path("store").display());
     let spec = json!({
         "version": darwinlm_task::VERSION,
         "run": RunIdentity { namespace: "local".into(), name: "tiny".into(), uid: "uid".into() },
-        "store": format!("file://{}", world.path("store").display()),
+        "store": store.map_or(folder.as_str(), |(_, url)| url),
         "device": DeviceRequest::Cpu,
         "task": task,
     });
     let spec = TaskSpec::from_json(&spec.to_string()).unwrap();
     std::fs::create_dir_all(world.path("cache")).unwrap();
-    let mut command = program();
-    command
-        .arg("work")
-        .env(darwinlm_task::ENV_TASK, spec.to_json());
+    command.env(darwinlm_task::ENV_TASK, spec.to_json());
     command.env(darwinlm_task::ENV_REPORT, world.path("report"));
     command.env(darwinlm_task::ENV_CACHE, world.path("cache"));
     command.env(darwinlm_task::ENV_LISTEN, "127.0.0.1:0");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.envs(environment.iter().copied());
+    let log = std::fs::File::create(world.path("log")).unwrap();
+    command.stdout(Stdio::null()).stderr(log);
     command.spawn().unwrap()
 }
 

@@ -11,14 +11,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
     });
     let given = [
         (
-            "spec.model.credentialsSecretRef",
-            spec.model.credentials_secret_ref.is_some(),
-        ),
-        (
-            "spec.artifacts.credentialsSecretRef",
-            spec.artifacts.credentials_secret_ref.is_some(),
-        ),
-        (
             "spec.artifacts.caBundleConfigMapRef",
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),
