@@ -5,8 +5,12 @@
 )]
 
 mod broken;
+mod buckets;
 mod damage;
 mod exceptions;
+#[path = "../../../../tests/src/gateway.rs"]
+#[allow(unreachable_pub, reason = "shared with the stories")]
+mod gateway;
 mod lost_answers;
 mod many_workers;
 mod probing;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use darwinlm_store::Ledger;
+use darwinlm_store::{Ledger, Store};
 
 use crate::setting::{folder, paths};
 use crate::table::{problem, reference};
@@ -12,11 +12,11 @@ use crate::table::{problem, reference};
 const GENERATIONS: u32 = 12;
 const KILLS: u32 = 10;
 
-/// `examples/table_worker.rs`, which cargo builds with the tests.
-fn worker_binary() -> PathBuf {
+/// An example, which cargo builds with the tests.
+pub(crate) fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let binary = target.join("examples").join("table_worker");
+    let binary = target.join("examples").join(name);
     assert!(
         binary.exists(),
         "{} is missing: cargo test builds it",
@@ -25,9 +25,10 @@ fn worker_binary() -> PathBuf {
     binary
 }
 
-fn start(store: &str, name: &str) -> Child {
-    Command::new(worker_binary())
+fn start(store: &str, name: &str, environment: &[(String, String)]) -> Child {
+    Command::new(binary("table_worker"))
         .args([store, name, &GENERATIONS.to_string()])
+        .envs(environment.iter().cloned())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -35,9 +36,17 @@ fn start(store: &str, name: &str) -> Child {
 
 #[tokio::test]
 async fn processes_killed_ten_times_leave_the_same_ledger_and_no_torn_file() {
-    let (folder, store) = folder();
+    let (_folder, store) = folder();
+    killed_workers_leave_one_ledger(&store, &[]).await;
+}
+
+/// Three workers with these variables on a store, killed ten times.
+pub(crate) async fn killed_workers_leave_one_ledger(
+    store: &Store,
+    environment: &[(String, String)],
+) {
     let mut workers: Vec<Child> = (0..3)
-        .map(|i| start(store.url(), &format!("w{i}")))
+        .map(|i| start(store.url(), &format!("w{i}"), environment))
         .collect();
     let mut random = 0x9e37_79b9_u32;
     for kill in 0..KILLS {
@@ -47,7 +56,7 @@ async fn processes_killed_ten_times_leave_the_same_ledger_and_no_torn_file() {
         workers[victim].kill().unwrap();
         let status = workers[victim].wait().unwrap();
         assert!(!status.success(), "the search was over before kill {kill}");
-        workers[victim] = start(store.url(), &format!("w{victim}"));
+        workers[victim] = start(store.url(), &format!("w{victim}"), environment);
     }
     let mut reports = Vec::new();
     for worker in workers {
@@ -65,7 +74,7 @@ async fn processes_killed_ten_times_leave_the_same_ledger_and_no_torn_file() {
         "{} does not tell {digest}",
         reports[0]
     );
-    let (_, replayed) = Ledger::new(&store, &paths()).verify().await.unwrap();
+    let (_, replayed) = Ledger::new(store, &paths()).verify().await.unwrap();
     assert_eq!(replayed.search.digest().to_string(), digest);
     // Every file that a reader can see is whole: records, entries, claims, beats and accounts.
     for key in store.list("runs").await.unwrap() {
@@ -73,5 +82,4 @@ async fn processes_killed_ten_times_leave_the_same_ledger_and_no_torn_file() {
         let whole = serde_json::from_slice::<serde_json::Value>(&bytes);
         assert!(whole.is_ok(), "{key} is torn: {bytes:?}");
     }
-    drop(folder);
 }
