@@ -120,14 +120,22 @@ fn keys_that_a_bucket_does_not_know_are_refused_by_the_field() {
 
 #[test]
 fn what_a_bucket_does_not_hold_is_named() {
-    let (source, store) = (Gateway::start(OF_THE_SOURCE), Gateway::start(OF_THE_STORE));
-    let world = world(&source);
-    world.edit("s3://bucket/models/tiny", "s3://bucket/models/none");
-    let missing = run(&world, &source.variables(), &store.variables());
-    assert_eq!(missing.code, Some(66), "{}", missing.stderr);
-    let said = missing.stderr;
-    assert!(
-        said.contains("spec.model.source: s3://bucket/models/none does not exist"),
-        "{said}"
-    );
+    let source = Gateway::start(OF_THE_SOURCE);
+    for (address, said) in [
+        (
+            "s3://bucket/models/none",
+            "s3://bucket/models/none does not exist",
+        ),
+        (
+            "s3://elsewhere/tiny",
+            "failed to list tiny in the store s3://elsewhere: there is no such",
+        ),
+    ] {
+        let (world, store) = (world(&source), Gateway::start(OF_THE_STORE));
+        world.edit("s3://bucket/models/tiny", address);
+        let missing = run(&world, &source.variables(), &store.variables());
+        assert_eq!(missing.code, Some(66), "{}", missing.stderr);
+        let said = format!("spec.model.source: {said}");
+        assert!(missing.stderr.contains(&said), "{}", missing.stderr);
+    }
 }

@@ -79,7 +79,7 @@ pub enum SourceError {
         reason: String,
     },
     /// A file of this machine.
-    #[error("failed to {operation} {}", path.display())]
+    #[error("failed to {operation} {}: {source}", path.display())]
     Local {
         /// What was tried.
         operation: &'static str,

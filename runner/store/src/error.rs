@@ -74,7 +74,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store did not do it.
-    #[error("failed to {operation} {key} in the store {url}: {source}")]
+    #[error("failed to {operation} {key} in the store {url}: {}", brief(source.as_ref()))]
     Unavailable {
         /// What was tried.
         operation: Operation,
@@ -243,15 +243,15 @@ impl StoreError {
         source: object_store::Error,
     ) -> Self {
         let (key, url) = (key.to_owned(), url.to_owned());
+        let is_missing = matches!(source, object_store::Error::NotFound { .. });
+        let is_missing = is_missing || status(&source) == Some(404);
         match source {
-            object_store::Error::NotFound { .. } if matches!(operation, "create" | "write") => {
-                Self::NoBucket {
-                    operation,
-                    key,
-                    url,
-                }
-            }
-            object_store::Error::NotFound { .. } => Self::Missing {
+            _ if is_missing && matches!(operation, "create" | "write" | "list") => Self::NoBucket {
+                operation,
+                key,
+                url,
+            },
+            _ if is_missing => Self::Missing {
                 operation,
                 key,
                 url,
@@ -272,10 +272,28 @@ impl StoreError {
     }
 }
 
+/// The HTTP status of an answer that object_store does not put in words of its own, as of a listing;
+/// the type that holds it is private, its text is not.
+fn status(error: &object_store::Error) -> Option<u16> {
+    let text = error.to_string();
+    let (_, status) = text.split_once("status code: ")?;
+    status.get(..3)?.parse().ok()
+}
+
+/// What the store answered, without the page or document that came with it.
+fn brief(error: &(dyn std::error::Error + Send + Sync)) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let end = line.find(": <").unwrap_or(line.len());
+    line[..end].to_owned()
+}
+
 /// Whether the store or the file system below it said "permission denied".
 fn is_denied(error: &object_store::Error) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
-    if matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+    if matches!(error, PermissionDenied { .. } | Unauthenticated { .. })
+        || matches!(status(error), Some(401 | 403))
+    {
         return true;
     }
     // A folder's refusal comes as a generic error around the one of the operating system.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use darwinlm_store::digest_bytes;
 use darwinlm_task::{Outcome, Plan, TaskReport};
-use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;

@@ -101,7 +101,9 @@ async fn a_bucket_that_refuses_or_is_not_there_is_named() {
     assert_eq!(error.exit_code(), ExitCode::InputMissing, "{error}");
     let said = error.to_string();
     assert!(
-        said.contains("s3://elsewhere/store") && said.contains("bucket"),
+        said.contains("s3://elsewhere/store") && said.contains("no such bucket"),
         "{said}"
     );
+    let error = store.list("runs").await.unwrap_err();
+    assert_eq!(error.kind(), "NoBucket", "{error}");
 }
