@@ -43,7 +43,7 @@ pub enum Place {
     /// A folder of this machine.
     Folder(FolderPlace),
     /// A repository of the Hub, at a commit.
-    Hub(HubPlace),
+    Hub(Box<HubPlace>),
     /// A folder or file of a web server.
     Web(WebPlace),
     /// A bucket.
@@ -82,7 +82,7 @@ impl Place {
             ("file", _) => Self::Folder(FolderPlace::parse(rest).ok_or_else(unknown)?),
             ("hf", Collection::Models) | ("hf-dataset", Collection::Datasets) => {
                 let repository = collection.parse(rest).ok_or_else(unknown)?;
-                Self::Hub(HubPlace::open(repository, fetcher).await?)
+                Self::Hub(Box::new(HubPlace::open(repository, fetcher).await?))
             }
             ("http" | "https", _) => Self::Web(WebPlace::parse(url).ok_or_else(unknown)??),
             ("s3" | "gs" | "az", _) => Self::Bucket(BucketPlace::open(url, fetcher)?),

@@ -5,12 +5,9 @@
 )]
 
 mod broken;
-mod buckets;
 mod damage;
 mod exceptions;
-#[path = "../../../../tests/src/gateway.rs"]
-#[allow(unreachable_pub, reason = "shared with the stories")]
-mod gateway;
+mod kills;
 mod lost_answers;
 mod many_workers;
 mod probing;

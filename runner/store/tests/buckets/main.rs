@@ -1,12 +1,28 @@
-//! The same races on a real S3 server.
+//! The same races on a real S3 server: `make test` builds it first.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails; helpers too"
+)]
+
+#[path = "../../../../tests/src/gateway.rs"]
+#[allow(unreachable_pub, missing_docs, reason = "shared with the stories")]
+mod gateway;
+#[path = "../races/kills.rs"]
+mod kills;
+#[path = "../races/setting.rs"]
+#[expect(dead_code, reason = "the races use more of it")]
+mod setting;
+#[path = "../races/table.rs"]
+#[expect(dead_code, reason = "the races use more of it")]
+mod table;
 
 use std::process::{Command, Stdio};
 
 use darwinlm_store::{Store, probe};
 use darwinlm_task::ExitCode;
 
-use crate::gateway::Gateway;
-use crate::processes::{binary, killed_workers_leave_one_ledger};
+use gateway::Gateway;
+use kills::{binary, killed_workers_leave_one_ledger};
 
 const SECRET: &str = "a secret of tests";
 const KEYS: u32 = 100;
