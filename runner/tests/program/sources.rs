@@ -472,13 +472,19 @@ fn what_the_hub_refuses_is_said_with_what_would_be_accepted() {
 
 #[test]
 fn a_column_that_is_not_there_is_named_with_those_that_are() {
-    let (world, hub) = (World::new(), hub());
-    let mut task = task(MODEL, "hf-dataset://team/text/data/*.parquet");
-    task["data"]["calibration"]["source"]["textField"] = json!("text");
-    assert_eq!(run(&world, &hub, TOKEN, task), Some(65));
-    let said = message(&world);
-    let words = "000.parquet: its columns are id, body; accepted: a column of text \"text\"";
-    assert!(said.contains(words), "{said}");
+    let hub = hub();
+    for (column, found) in [
+        ("text", "its columns are id, body"),
+        ("id", "column \"id\" is no text"),
+    ] {
+        let world = World::new();
+        let mut task = task(MODEL, "hf-dataset://team/text/data/*.parquet");
+        task["data"]["calibration"]["source"]["textField"] = json!(column);
+        assert_eq!(run(&world, &hub, TOKEN, task), Some(65));
+        let said = message(&world);
+        let words = format!("000.parquet: {found}; accepted: a column of text \"{column}\"");
+        assert!(said.contains(&words), "{said}");
+    }
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub(crate) fn work(
     command.env(darwinlm_task::ENV_REPORT, world.path("report"));
     command.env(darwinlm_task::ENV_CACHE, world.path("cache"));
     command.env(darwinlm_task::ENV_LISTEN, "127.0.0.1:0");
+    // Servers of tests are on this machine, whatever proxy there is.
+    command.env("NO_PROXY", "127.0.0.1");
     command.envs(environment.iter().copied());
     let log = std::fs::File::create(world.path("log")).unwrap();
     command.stdout(Stdio::null()).stderr(log);
