@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
+.PHONY: help libtorch model venv versitygw build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,12 @@ demo: build model ## prune SmolLM2-135M on this machine with two workers
 venv: ## transformers and PyTorch, the reference that exports are held against (4.7 GB, once)
 	tests/models/venv.sh
 
-test: libtorch model venv ## every test that needs no root
+# A real S3 server for tests. Its version stands once, in the module that pins it.
+VERSITYGW_VERSION = $(shell sed -n 's#^\s*github.com/versity/versitygw v\([^ ]*\).*#\1#p' tests/cluster/tools/versitygw/go.mod)
+versitygw: ## versitygw, a real S3 server (two minutes, once)
+	tests/cluster/tools/build.sh "$(CACHE)/versitygw-$(VERSITYGW_VERSION)" versitygw
+
+test: libtorch model venv versitygw ## every test that needs no root
 	tests/test.sh
 
 # In the release profile, whose build scripts and macros the tests need anyway.

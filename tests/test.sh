@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=passive
 cargo build --release --workspace
 cargo test --release --workspace
+cargo test --release --workspace --test buckets
 cluster=tests/cluster/cluster.sh
 "$cluster" down >/dev/null 2>&1 || true
 trap '"$cluster" down' EXIT

@@ -73,7 +73,12 @@ impl Here {
     }
 
     fn start(&self, pretend: &str, arguments: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_darwinlm"))
+        self.command(pretend, arguments).spawn().unwrap()
+    }
+
+    fn command(&self, pretend: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_darwinlm"));
+        command
             .arg("run")
             .arg("-f")
             .arg(self.path().join("run.yaml"))
@@ -84,9 +89,8 @@ impl Here {
             .env("PRETEND", pretend)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     fn run(&self, pretend: &str, arguments: &[&str]) -> Ended {
@@ -222,6 +226,27 @@ fn a_store_may_be_a_folder_of_any_name() {
     assert_eq!(ended.digest(), digest_of_six());
     assert!(store.join("generations").exists(), "workers were elsewhere");
     assert!(store.join(".darwinlm/tiny/prepare-a1").exists());
+}
+
+#[test]
+fn a_worker_that_searches_is_not_told_the_credentials_of_the_sources() {
+    let here = Here::new();
+    let run = here
+        .command("slow", &[])
+        .envs([
+            ("HF_TOKEN", "canary"),
+            ("DARWINLM_SOURCE_AWS_SECRET_ACCESS_KEY", "canary"),
+            ("AWS_SECRET_ACCESS_KEY", "of the store"),
+        ])
+        .spawn()
+        .unwrap();
+    for worker in searching(&here, &run, 2) {
+        let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(environment.contains("of the store"), "{environment}");
+        assert!(!environment.contains("canary"), "{environment}");
+    }
+    assert_eq!(Ended::of(run).digest(), digest_of_six());
 }
 
 #[test]

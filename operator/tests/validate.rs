@@ -7,7 +7,7 @@ mod given;
 use std::collections::BTreeMap;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, validate};
+use darwinlm_operator::run_controller::validate::{ClaimUse, Placement, Secrets, validate};
 use darwinlm_task::{DeviceRequest, ExportFormat, LatencyWorkload, Task, TaskKind};
 
 use given::{RUN, parsed, run};
@@ -216,26 +216,20 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             "evaluation: {tasks: [sciq]}",
             "spec.evaluation.tasks",
         ),
-        ("pvc://data/model", "hf://a/b", "spec.model.source: hf://"),
-        (
-            "pvc://data/tokens.safetensors",
-            "s3://b/a.txt",
-            "spec.data.calibration.source: s3://",
-        ),
         (
             "pvc://data/store",
-            "s3://bucket/a",
-            "spec.artifacts.store: s3://",
+            "memory:///",
+            "spec.artifacts.store: memory://",
+        ),
+        (
+            "pvc://data/out",
+            "s3://bucket/out",
+            "spec.export.destination: s3://",
         ),
         (
             "store: pvc",
-            "credentialsSecretRef: {name: s}, store: pvc",
-            "spec.artifacts.credentialsSecretRef",
-        ),
-        (
-            "pvc://data/model",
-            "pvc://data/model, credentialsSecretRef: {name: s}",
-            "spec.model.credentialsSecretRef",
+            "caBundleConfigMapRef: {name: ca}, store: pvc",
+            "spec.artifacts.caBundleConfigMapRef",
         ),
         ("out}", "out, formats: [Gguf]}", "spec.export.formats: Gguf"),
         ("device: Cpu", "cache: {emptyDir: {}}", "spec.worker.cache"),
@@ -257,6 +251,42 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             message.starts_with(&format!("{field} is not yet supported; ")),
             "{message}"
         );
+    }
+}
+
+#[test]
+fn an_address_elsewhere_is_passed_on_and_needs_no_claim() {
+    let model = "hf://organisation/name@v1, credentialsSecretRef: {name: hub}";
+    let text = RUN
+        .replacen("pvc://data/model", model, 1)
+        .replacen(
+            "pvc://data/tokens.safetensors",
+            "\"hf-dataset://a/b/*.parquet\"",
+            1,
+        )
+        .replacen("pvc://data/out", "pvc://exports/out", 1)
+        .replacen(
+            "store: pvc://data/store",
+            "store: s3://bucket/a, credentialsSecretRef: {name: keys}",
+            1,
+        );
+    let run = validate(&parsed(&text), &Placement::Pods).unwrap();
+    assert_eq!(run.store, "s3://bucket/a");
+    assert_eq!(run.claims.keys().collect::<Vec<_>>(), ["exports"]);
+    let secrets = Secrets {
+        sources: Some("hub".to_owned()),
+        store: Some("keys".to_owned()),
+    };
+    assert_eq!(run.secrets, secrets);
+    let Task::Prepare { model, data, .. } = &run.chain[0] else {
+        panic!("no prepare")
+    };
+    assert_eq!(model, "hf://organisation/name@v1");
+    let source = data.calibration.source.as_ref().unwrap();
+    assert_eq!(source.url, "hf-dataset://a/b/*.parquet");
+    for scheme in ["s3", "gs", "az", "https", "http"] {
+        let address = format!("{scheme}://place/model");
+        edited("pvc://data/model", &address).unwrap();
     }
 }
 

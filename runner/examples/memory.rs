@@ -232,6 +232,7 @@ impl Bench {
             shape,
             ladders,
             damping_permille: 10,
+            latency_table: None,
             modules,
         };
         Ok(Database::over(manifest, files)?)

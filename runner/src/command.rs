@@ -8,7 +8,6 @@ mod measure;
 mod post_train;
 mod prepare;
 mod search;
-mod source;
 mod target;
 mod work;
 mod would_fit;

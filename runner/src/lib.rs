@@ -1,6 +1,6 @@
 //! The GPU work of DarwinLM: the only crate that knows libtorch. This is its map.
 //!
-//! What a run computes, from below: [`weights`] and [`tokens`] are files; [`model`] is a transformer
+//! What a run computes, from below: [`sources`] fetches; [`weights`] and [`tokens`] are files; [`model`] is a transformer
 //! whose blocks may each have their own shape; [`prune`] makes the levels of one module;
 //! [`database`] keeps them; [`stitch`] cuts a candidate out of the dense model; [`train`] trains it
 //! and [`fitness`] scores it; [`trial`] is those three in a row; [`export`] writes what won.
@@ -25,6 +25,7 @@ pub mod no_grad;
 pub mod progress;
 pub mod prune;
 pub mod serve;
+pub mod sources;
 pub mod stitch;
 pub mod telemetry;
 pub mod tokens;

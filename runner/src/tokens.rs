@@ -1,12 +1,17 @@
 //! Text and tokens: from documents to fixed-length sequences on disk.
 
+mod documents;
+mod form;
+mod parquet;
 mod sequences;
 mod slices;
-mod text;
+mod tokenizer;
 
+pub use documents::{Documents, documents};
+pub use form::Form;
 pub use sequences::Sequences;
 pub use slices::{SliceRequest, cut};
-pub use text::{TextTokenizer, documents};
+pub use tokenizer::TextTokenizer;
 
 use std::path::PathBuf;
 
@@ -23,9 +28,7 @@ pub enum TokensError {
         source: std::io::Error,
     },
     /// The file is of a kind that is not read.
-    #[error(
-        "{path} is no text that is read here; accepted: .txt, .jsonl, .safetensors (input_ids)"
-    )]
+    #[error("{path} is no text that is read here; accepted: {}", Form::ACCEPTED)]
     Extension {
         /// The file.
         path: PathBuf,
@@ -40,6 +43,16 @@ pub enum TokensError {
         /// What is wrong.
         reason: String,
         /// The field that was looked for.
+        field: String,
+    },
+    /// A .parquet file cannot be read, or has no such column.
+    #[error("{path}: {reason}; accepted: a column of text \"{field}\"")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// The column that was looked for.
         field: String,
     },
     /// The tokenizer cannot be used.

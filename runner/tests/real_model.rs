@@ -52,13 +52,16 @@ fn dense() -> DenseModel {
 /// The first documents, without an end of text between them.
 fn prose(addresses: usize) -> String {
     let all = documents(&cached("text/sotu.jsonl"), "text").unwrap();
-    all[..addresses].join("\n")
+    let first: Vec<String> = all.take(addresses).map(Result::unwrap).collect();
+    first.join("\n")
 }
 
 fn tokenize(dense: &DenseModel, text: String) -> Vec<i32> {
     let folder = cached("models/smollm2-135m");
     let tokenizer = TextTokenizer::open(&folder, dense.config.vocabulary, None).unwrap();
-    tokenizer.stream(&[text]).unwrap()
+    let mut stream = Vec::new();
+    tokenizer.append(&text, &mut stream).unwrap();
+    stream
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod files;
+pub mod gateway;
 pub mod local;
 pub mod programs;
 pub mod tiny;

@@ -18,7 +18,10 @@ pub struct Artifacts {
     #[x_kube(validation = sources::store_rule())]
     #[schemars(length(min = 1, max = 1024))]
     pub store: String,
-    /// Secret with the store's credentials, given to every worker. Absent: workload identity.
+    /// Secret with the store's credentials, given to every worker. Its keys are names of
+    /// environment variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
+    /// `AWS_ENDPOINT_URL`, `GOOGLE_…`, `AZURE_…`. Absent: workload identity. With `darwinlm run` they
+    /// come from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
     /// ConfigMap with the certificates that the store's address is checked against, in `ca.crt`.

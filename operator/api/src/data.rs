@@ -31,7 +31,11 @@ pub struct Data {
 pub struct Calibration {
     /// Where the text lies. One of `hf-dataset://organisation/name[@revision]/path`,
     /// `s3://bucket/path`, `gs://bucket/path`, `az://container/path`, `http(s)://host/path`,
-    /// `pvc://claim/path` or `file:///path` (one machine only). The path may hold `*`.
+    /// `pvc://claim/path` or `file:///path` (one machine only). The path may be a folder, or hold
+    /// `*` (within a name) and `**` (folders, too), except with `http(s)://`. Read are `.txt`,
+    /// `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.parquet` and one file of tokens, `.safetensors`. One
+    /// `.txt` or `.jsonl` file is read whole; of anything else, in order of names, no more than the
+    /// slices need.
     #[x_kube(validation = sources::data_rule())]
     #[schemars(length(min = 1, max = 1024))]
     pub source: String,

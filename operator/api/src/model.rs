@@ -17,7 +17,9 @@ pub struct Model {
     #[schemars(length(min = 1, max = 1024))]
     pub source: String,
     /// Secret with the credentials of the sources of model and data, given to the `prepare` task
-    /// alone.
+    /// alone. Its keys are names of environment variables: `HF_TOKEN`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `GOOGLE_…`, `AZURE_…`. With
+    /// `darwinlm run` they come from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 }

@@ -27,6 +27,9 @@ Examples:
   darwinlm run -f run.yaml --volume data=/srv/data --workers 2 --store ./store
       two workers share the work; everything is kept in ./store
 
+Credentials of sources and of a store that is a bucket come from the environment: HF_TOKEN, AWS_…,
+GOOGLE_…, AZURE_…; with DARWINLM_SOURCE_ before the name they are for the sources alone.
+
 The same command resumes a run that was stopped. While it runs, search.workers, pruning.workers,
 search.generationsPerJob and suspend may be changed in the file; postTraining, evaluation and export,
 too, until their own task has started.

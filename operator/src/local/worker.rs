@@ -1,5 +1,6 @@
 //! One worker: a child process that never outlives this one.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,7 +9,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use darwinlm_task::{
-    ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER, TaskReport, TaskSpec,
+    ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER, SOURCE_PREFIX, TaskKind, TaskReport,
+    TaskSpec,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -72,6 +74,11 @@ impl Worker {
             // Ctrl-C reaches this command alone, which then tells its workers.
             .process_group(0)
             .kill_on_drop(true);
+        if key.task != TaskKind::Prepare {
+            for (name, _) in std::env::vars_os().filter(|(name, _)| is_for_sources(name)) {
+                command.env_remove(name);
+            }
+        }
         dies_with_its_parent(&mut command);
         let child = command.spawn().map_err(|source| LocalError::Start {
             program: program.to_path_buf(),
@@ -142,6 +149,13 @@ impl Exit {
     pub(super) fn is_disruption(&self) -> bool {
         self.code == Some(75) || matches!(self.signal, Some(9 | 15))
     }
+}
+
+/// Whether a variable is for sources and nothing else: `prepare` alone is told of it. Those of a
+/// bucket (`AWS_…`) may be the store's, too.
+fn is_for_sources(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name == "HF_TOKEN" || name.starts_with(SOURCE_PREFIX)
 }
 
 /// Lets the kernel send a worker SIGTERM when this process is gone, even by SIGKILL.

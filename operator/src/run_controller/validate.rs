@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_api::{Placement as PodPlacement, PruningRun, Resources};
+use darwinlm_api::{Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, SecretRef};
 use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -69,8 +69,20 @@ pub struct ValidatedRun {
     pub claims: BTreeMap<String, ClaimUse>,
     /// The fields that may change until the first Job of their task, as they stand.
     pub made_from: MadeFrom,
+    /// The Secrets that workers get their credentials from; unused on one machine, where they come
+    /// from the environment.
+    pub secrets: Secrets,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
+}
+
+/// Names of Secrets whose keys are names of environment variables. Nobody here reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// For the sources of model and data: `prepare` alone gets it.
+    pub sources: Option<String>,
+    /// For the store: every worker gets it.
+    pub store: Option<String>,
 }
 
 /// What a run needs a claim for.
@@ -214,8 +226,17 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         suspend: spec.suspend,
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
+        secrets: secrets(spec),
         pods: pods::template(&spec.worker)?,
     })
+}
+
+fn secrets(spec: &PruningRunSpec) -> Secrets {
+    let name = |secret: &Option<SecretRef>| secret.as_ref().map(|secret| secret.name.clone());
+    Secrets {
+        sources: name(&spec.model.credentials_secret_ref),
+        store: name(&spec.artifacts.credentials_secret_ref),
+    }
 }
 
 impl Rejection {

@@ -1,6 +1,8 @@
 //! `prepare`: fetches and checks the model and the data, tokenises, fixes the numerics plan.
 
+mod again;
 mod model;
+mod texts;
 mod tokens;
 
 use darwinlm_search::{ModuleKind, Shape};
@@ -18,6 +20,7 @@ use super::work::{Context, Ended, store_failure};
 use crate::device;
 use crate::failure::Failure;
 use crate::model::ModelConfig;
+use crate::sources::{Fetcher, SourceError, Variables};
 
 /// What a run asks for, as far as it can be checked here.
 pub(super) struct Asked<'a> {
@@ -47,7 +50,17 @@ pub(super) async fn prepare(
     let numerics = plan_numerics(context.spec.device, threads)?;
     device::set_threads(numerics.threads);
 
-    let model = Model::open(context, model).await?;
+    if let Some((plan, shape)) = again::find(context, asked, &numerics).await? {
+        report(context, &plan, &shape);
+        return Ok(Ended::Done);
+    }
+    let tell = |done, total| context.reporter.progress(done, total, "bytes");
+    let fetcher = Fetcher {
+        variables: Variables::of_this_process(),
+        scratch: context.cache.join("sources"),
+        tell: &tell,
+    };
+    let model = Model::open(context, model, &fetcher).await?;
     check_length(data, &model.config)?;
     let shape = model.config.shape(pruning.attention_unit);
     let dense_parameters = dense_parameters(&shape);
@@ -57,13 +70,14 @@ pub(super) async fn prepare(
     }
     model.check_weights(device::kind(numerics.dtype))?;
     model.keep(context).await?;
-    let tokens = tokens::make(context, data, &model).await?;
+    let tokens = tokens::make(context, data, &model, &fetcher).await?;
 
     let [calibration, training, fitness, validation] = tokens.slices;
     let plan = Plan {
         version: darwinlm_task::VERSION,
-        model: model.digest.clone(),
-        tokens: tokens.digest.clone(),
+        model: model.digest,
+        fetched: model.fetched.into_iter().chain(tokens.fetched).collect(),
+        tokens: tokens.digest,
         calibration,
         training,
         fitness,
@@ -72,17 +86,29 @@ pub(super) async fn prepare(
         numerics,
     };
     keep_plan(context, &plan).await?;
+    report(context, &plan, &shape);
+    // The store has it all now. What cannot be removed here goes with the pod or its folder.
+    let _ = std::fs::remove_dir_all(&fetcher.scratch);
+    Ok(Ended::Done)
+}
+
+fn report(context: &Context, plan: &Plan, shape: &Shape) {
     context.reporter.update(|report| {
         report.prepared = Some(PreparedReport {
             model: ModelReport {
-                digest: model.digest,
+                digest: plan.model.clone(),
                 blocks: shape.blocks,
-                parameters: dense_parameters,
+                parameters: plan.dense_parameters,
             },
-            tokens: tokens.digest,
+            tokens: plan.tokens.clone(),
         });
     });
-    Ok(Ended::Done)
+}
+
+/// The failure of a source, by the field that names it.
+fn source_failure(field: &str, error: SourceError) -> Failure {
+    let code = error.exit_code();
+    Failure::new(code, format!("{field}: {error}"))
 }
 
 fn dense_parameters(shape: &Shape) -> u64 {
@@ -134,17 +160,24 @@ async fn keep_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
     if settled.ours {
         return Ok(());
     }
-    Err(Failure::new(
+    Err(other_inputs(
+        context,
+        &String::from_utf8_lossy(&settled.stored),
+        &json!(plan).to_string(),
+    ))
+}
+
+/// The run was prepared before, from something else.
+fn other_inputs(context: &Context, stored: &str, ours: &str) -> Failure {
+    let (key, store) = (context.paths.plan(), context.store.url());
+    Failure::new(
         ExitCode::BadSpec,
         format!(
-            "{key} in {} was made from other inputs: it holds {}, this run makes {}. Put the \
-             model, the data, the worker's device, its CPU limit and the runner's version back as \
-             they were, or use another run name",
-            context.store.url(),
-            String::from_utf8_lossy(&settled.stored),
-            json!(plan)
+            "{key} in {store} was made from other inputs: it holds {stored}, this run makes {ours}. \
+             Put the model, the data, the worker's device, its CPU limit and the runner's version \
+             back as they were, or use another run name"
         ),
-    ))
+    )
 }
 
 /// sha256 of a JSON value's compact text, as hex. Only values made here are digested, whose keys

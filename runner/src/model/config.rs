@@ -62,8 +62,15 @@ impl ModelConfig {
             path: path.clone(),
             source,
         })?;
-        let raw =
-            serde_json::from_slice(&text).map_err(|source| ConfigError::Json { path, source })?;
+        Self::parse(&text, &path)
+    }
+
+    /// Validates the text of a `config.json`; `path` is what messages call it.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self, ConfigError> {
+        let raw = serde_json::from_slice(text).map_err(|source| ConfigError::Json {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::resolve(raw)
     }
 

@@ -13,13 +13,20 @@ pub struct SliceRequest {
     pub tokens: u64,
 }
 
+impl SliceRequest {
+    /// Its tokens in whole sequences.
+    pub fn needed(&self, length: u32) -> u64 {
+        self.tokens.next_multiple_of(u64::from(length))
+    }
+}
+
 /// Deals the sequences of `whole` out to slices, in an order drawn once for its number of sequences.
 ///
 /// Neighbouring pieces would not do: documents are long, so a slice would be a piece of one of them,
 /// and what helps on it need not help on the next.
 pub fn cut(whole: &Sequences, requests: &[SliceRequest]) -> Result<Vec<Sequences>, TokensError> {
     let length = u64::from(whole.length());
-    let needed = |slice: &SliceRequest| slice.tokens.next_multiple_of(length);
+    let needed = |slice: &SliceRequest| slice.needed(whole.length());
     let pool = whole.pool();
     let asked: u64 = requests.iter().map(needed).sum();
     if asked > pool.tokens() {

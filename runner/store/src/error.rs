@@ -7,11 +7,15 @@ use darwinlm_task::ExitCode;
 /// What the operation on the store was, for messages.
 pub type Operation = &'static str;
 
+/// The addresses of stores, for messages.
+const ACCEPTED: &str = "accepted are s3://bucket/prefix, gs://bucket/prefix, \
+                        az://container/prefix, file:///path and memory:///";
+
 /// The store, or something in it, cannot be used. Every message names the key or the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL cannot be read.
-    #[error("failed to open the store {url:?}: {reason}; accepted are file:///path and memory:///")]
+    #[error("failed to open the store {url:?}: {reason}; {ACCEPTED}")]
     Url {
         /// The URL as given.
         url: String,
@@ -19,10 +23,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A scheme that this build cannot open.
-    #[error(
-        "failed to open the store {url:?}: scheme {scheme:?} is not supported; accepted are \
-         file:///path and memory:///"
-    )]
+    #[error("failed to open the store {url:?}: scheme {scheme:?} is not supported; {ACCEPTED}")]
     Scheme {
         /// The URL as given.
         url: String,
@@ -49,6 +50,16 @@ pub enum StoreError {
         /// The store.
         url: String,
     },
+    /// There is no store to write to.
+    #[error("failed to {operation} {key} in the store {url}: there is no such bucket or container")]
+    NoBucket {
+        /// What was tried.
+        operation: Operation,
+        /// The key.
+        key: String,
+        /// The store.
+        url: String,
+    },
     /// The store refused.
     #[error("failed to {operation} {key} in the store {url}: permission denied")]
     Denied {
@@ -63,7 +74,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store did not do it.
-    #[error("failed to {operation} {key} in the store {url}: {source}")]
+    #[error("failed to {operation} {key} in the store {url}: {}", brief(source.as_ref()))]
     Unavailable {
         /// What was tried.
         operation: Operation,
@@ -187,6 +198,7 @@ impl StoreError {
             Self::Scheme { .. } => "Scheme",
             Self::Key { .. } => "Key",
             Self::Missing { .. } => "Missing",
+            Self::NoBucket { .. } => "NoBucket",
             Self::Denied { .. } => "Denied",
             Self::Unavailable { .. } => "Unavailable",
             Self::Vanished { .. } => "Vanished",
@@ -205,7 +217,9 @@ impl StoreError {
         match self {
             Self::Url { .. } | Self::Scheme { .. } | Self::InUse { .. } => ExitCode::BadSpec,
             Self::Key { .. } => ExitCode::Bug,
-            Self::Missing { .. } | Self::NotInFolder { .. } => ExitCode::InputMissing,
+            Self::Missing { .. } | Self::NoBucket { .. } | Self::NotInFolder { .. } => {
+                ExitCode::InputMissing
+            }
             Self::Denied { .. } => ExitCode::PermissionDenied,
             Self::Unavailable { .. } | Self::Vanished { .. } | Self::NotExclusive { .. } => {
                 ExitCode::StoreUnavailable
@@ -229,8 +243,15 @@ impl StoreError {
         source: object_store::Error,
     ) -> Self {
         let (key, url) = (key.to_owned(), url.to_owned());
+        let is_missing = matches!(source, object_store::Error::NotFound { .. });
+        let is_missing = is_missing || status(&source) == Some(404);
         match source {
-            object_store::Error::NotFound { .. } => Self::Missing {
+            _ if is_missing && matches!(operation, "create" | "write" | "list") => Self::NoBucket {
+                operation,
+                key,
+                url,
+            },
+            _ if is_missing => Self::Missing {
                 operation,
                 key,
                 url,
@@ -251,10 +272,28 @@ impl StoreError {
     }
 }
 
+/// The HTTP status of an answer that object_store does not put in words of its own, as of a listing;
+/// the type that holds it is private, its text is not.
+fn status(error: &object_store::Error) -> Option<u16> {
+    let text = error.to_string();
+    let (_, status) = text.split_once("status code: ")?;
+    status.get(..3)?.parse().ok()
+}
+
+/// What the store answered, without the page or document that came with it.
+fn brief(error: &(dyn std::error::Error + Send + Sync)) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let end = line.find(": <").unwrap_or(line.len());
+    line[..end].to_owned()
+}
+
 /// Whether the store or the file system below it said "permission denied".
 fn is_denied(error: &object_store::Error) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
-    if matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+    if matches!(error, PermissionDenied { .. } | Unauthenticated { .. })
+        || matches!(status(error), Some(401 | 403))
+    {
         return true;
     }
     // A folder's refusal comes as a generic error around the one of the operating system.

@@ -29,7 +29,7 @@ pub use report::{History, SURVIVORS_REPORTED};
 pub use results::{Results, TrialResult};
 pub use run_guard::{Guarded, RunRecord, guard_run};
 pub use settle::Settled;
-pub use store::{Created, Store};
+pub use store::{Created, Listed, Store, Variable};
 pub use validation::{Validation, ValidationRecord, Validations};
 pub use work::{
     EXCEPTIONS_PER_TRIAL, Ran, SearchProgress, TrialError, TrialRunner, WorkEnd, WorkError,

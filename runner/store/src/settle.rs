@@ -46,7 +46,10 @@ impl Store {
                     attempts: attempt,
                 },
             };
-            let hopeless = matches!(problem, StoreError::Denied { .. } | StoreError::Key { .. });
+            let hopeless = matches!(
+                problem,
+                StoreError::Denied { .. } | StoreError::NoBucket { .. } | StoreError::Key { .. }
+            );
             if hopeless || attempt >= ATTEMPTS {
                 return Err(problem);
             }

@@ -1,6 +1,7 @@
 //! The store: keys to bytes, each write whole or not at all.
 
 mod address;
+mod bucket;
 mod file_system;
 mod transfer;
 
@@ -14,6 +15,8 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use bucket::Variable;
 
 use address::Address;
 
@@ -29,6 +32,17 @@ pub enum Created {
     Existed,
 }
 
+/// What lies under a key, as a listing says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key.
+    pub key: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// The store's word for this content (an ETag), where it has one.
+    pub version: Option<String>,
+}
+
 /// An opened store. Clones share one connection.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -38,7 +52,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store for writing; a `file://` folder is made if it is missing.
+    /// Opens a store for writing; a `file://` folder is made if it is missing. Credentials, region
+    /// and endpoint of a bucket come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`).
     ///
     /// `memory:///` gives an empty store of its own each time; share it by cloning.
     ///
@@ -47,6 +62,7 @@ impl Store {
     pub fn open(url: &str) -> Result<Self, StoreError> {
         match Address::parse(url)? {
             Address::Memory => Ok(Self::over(Arc::new(InMemory::new()), url)),
+            Address::Bucket(bucket) => Self::bucket(url, &bucket, environment()),
             Address::Folder(path) => {
                 std::fs::create_dir_all(&path).map_err(|source| StoreError::Local {
                     operation: "create the store's folder",
@@ -63,10 +79,30 @@ impl Store {
     /// # Errors
     /// Like [`Store::open`]; a missing folder is [`StoreError::Local`], exit code 66.
     pub fn open_existing(url: &str) -> Result<Self, StoreError> {
+        Self::open_existing_with(url, environment())
+    }
+
+    /// As [`Store::open_existing`], with these variables instead of the environment's.
+    ///
+    /// # Errors
+    /// As [`Store::open_existing`].
+    pub fn open_existing_with(
+        url: &str,
+        variables: impl IntoIterator<Item = Variable>,
+    ) -> Result<Self, StoreError> {
         match Address::parse(url)? {
             Address::Memory => Ok(Self::over(Arc::new(InMemory::new()), url)),
+            Address::Bucket(bucket) => Self::bucket(url, &bucket, variables),
             Address::Folder(path) => Self::folder(url, path),
         }
+    }
+
+    fn bucket(
+        url: &str,
+        bucket: &bucket::Bucket,
+        variables: impl IntoIterator<Item = Variable>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::over(bucket.open(url, variables)?.into(), url))
     }
 
     /// A store over any backend; `url` is what messages call it.
@@ -214,18 +250,29 @@ impl Store {
     /// # Errors
     /// What the store answers; a missing prefix is an empty list.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let files = self.list_files(prefix).await?;
+        Ok(files.into_iter().map(|file| file.key).collect())
+    }
+
+    /// What lies below a prefix, by key.
+    ///
+    /// # Errors
+    /// Like [`Store::list`].
+    pub async fn list_files(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let location = self.location(prefix)?;
         let metas: Vec<_> = match self.inner.list(Some(&location)).try_collect().await {
             Ok(metas) => metas,
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(source) => return Err(StoreError::answered("list", prefix, &self.url, source)),
         };
-        let mut keys: Vec<String> = metas
-            .into_iter()
-            .map(|meta| meta.location.to_string())
-            .collect();
-        keys.sort();
-        Ok(keys)
+        let listed = metas.into_iter().map(|meta| Listed {
+            key: meta.location.to_string(),
+            bytes: meta.size,
+            version: meta.e_tag,
+        });
+        let mut files: Vec<Listed> = listed.collect();
+        files.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(files)
     }
 
     /// Reads a small JSON file.
@@ -300,6 +347,12 @@ impl Store {
             reason: error.to_string(),
         })
     }
+}
+
+/// The variables of this process that are text.
+fn environment() -> impl Iterator<Item = Variable> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

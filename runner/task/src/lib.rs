@@ -12,7 +12,7 @@ mod spec;
 pub use exit::ExitCode;
 pub use latency::{ForwardPass, LATENCY_VERSION, LatencyRecord, StoredLatency};
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
-pub use plan::{Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
+pub use plan::{Fetched, Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
     DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, LatencyReport, Measured,
     MeasuredReport, Memory, ModelLatency, ModelReport, Outcome, PreparedReport, Progress,
@@ -27,6 +27,9 @@ pub use spec::{
     TargetSpec, Task, TaskKind, TaskSpec, TaskSpecError, TextSource, VERSION,
 };
 
+/// What stands before the name of a variable that is meant for sources alone, such as
+/// `DARWINLM_SOURCE_HF_TOKEN`: in a pod of `prepare` the Secret of the sources comes so.
+pub const SOURCE_PREFIX: &str = "DARWINLM_SOURCE_";
 /// Environment variable that carries the [`TaskSpec`] as JSON.
 pub const ENV_TASK: &str = "DARWINLM_TASK";
 /// Environment variable that names the file the final [`TaskReport`] is written to.

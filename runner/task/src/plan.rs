@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::NumericsPlan;
 
 /// Version of the recipe that turns text into token files. 2: every slice is drawn from the whole
-/// of its source; 1 cut neighbouring pieces, which in long documents are different texts.
+/// of what is read of its source; 1 cut neighbouring pieces, which in long documents are different
+/// texts.
 pub const TOKENS_VERSION: u32 = 2;
 
 /// One of the four disjoint parts of the data.
@@ -54,6 +55,16 @@ pub struct PlannedTokens {
     pub sequence_length: u32,
 }
 
+/// A source that was fetched from another machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fetched {
+    /// The field that names it, such as `spec.model.source`.
+    pub field: String,
+    /// The address, pinned: a revision is a commit. No credential is in it.
+    pub from: String,
+}
+
 /// The four slices of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -62,6 +73,9 @@ pub struct Plan {
     pub version: u32,
     /// Digest of the model's files: the folder `models/<digest>/`.
     pub model: String,
+    /// The sources that were fetched from other machines, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetched: Vec<Fetched>,
     /// Digest of the four token files and what made them: the folder `tokens/<digest>/`.
     pub tokens: String,
     /// The calibration slice.

@@ -1,5 +1,7 @@
 //! Token files and the safetensors writer.
 
+use std::path::Path;
+
 use darwinlm_runner::tokens::{Sequences, TokensError, documents};
 use darwinlm_runner::weights::{MappedTensors, StreamWriter, write_tensors};
 use tch::{Device, Kind, Tensor};
@@ -50,16 +52,19 @@ fn documents_are_files_or_lines() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("a.txt");
     std::fs::write(&text, "one\n\ntwo\n").unwrap();
-    assert_eq!(documents(&text, "text").unwrap(), ["one\n\ntwo\n"]);
+    let read = |path: &Path, field: &str| -> Result<Vec<String>, TokensError> {
+        documents(path, field)?.collect()
+    };
+    assert_eq!(read(&text, "text").unwrap(), ["one\n\ntwo\n"]);
     let lines = folder.path().join("a.jsonl");
     std::fs::write(&lines, "{\"body\": \"one\"}\n\n{\"body\": \"two\"}\n").unwrap();
-    assert_eq!(documents(&lines, "body").unwrap(), ["one", "two"]);
-    let message = documents(&lines, "text").unwrap_err().to_string();
+    assert_eq!(read(&lines, "body").unwrap(), ["one", "two"]);
+    let message = read(&lines, "text").unwrap_err().to_string();
     assert!(
         message.contains("line 1") && message.contains("\"text\""),
         "{message}"
     );
-    assert!(documents(&folder.path().join("a.parquet"), "text").is_err());
+    assert!(documents(&folder.path().join("a.csv"), "text").is_err());
 }
 
 #[test]

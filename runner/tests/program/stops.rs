@@ -12,6 +12,9 @@ use crate::world::{World, model, program};
 /// What Kubernetes and `darwinlm run` are promised.
 const WITHIN: Duration = Duration::from_secs(10);
 
+/// For [`start_with`]: the URL of a store that is no folder.
+pub(crate) const STORE: &str = "STORE_OF_THE_TEST";
+
 pub(crate) fn pruning() -> Value {
     json!({"levels": 5, "spacing": "Parameters", "mlpGranularity": 8, "attentionUnit": "QueryHead", "dampingPermille": 10})
 }
@@ -41,7 +44,24 @@ pub(crate) fn prepare(tokens: &Path) -> Value {
 
 /// Starts a worker at a task.
 pub(crate) fn start(world: &World, task: Value) -> Child {
-    command(world, task).spawn().unwrap()
+    start_with(world, task, &[])
+}
+
+/// Starts a worker at a task, with more in its environment.
+pub(crate) fn start_with(world: &World, task: Value, environment: &[(&str, &str)]) -> Child {
+    work(world, worker(), task, environment)
+}
+
+/// Starts a command that ends up as a worker at a task; the environment may name another store.
+pub(crate) fn work(
+    world: &World,
+    command: Command,
+    task: Value,
+    environment: &[(&str, &str)],
+) -> Child {
+    told(command, "tiny", world, task, environment)
+        .spawn()
+        .unwrap()
 }
 
 /// A worker at a task.
@@ -51,23 +71,43 @@ pub(crate) fn command(world: &World, task: Value) -> Command {
 
 /// A worker at a task of a run of this name; only one of a world reports where the tests look.
 pub(crate) fn command_of(run: &str, world: &World, task: Value) -> Command {
+    told(worker(), run, world, task, &[])
+}
+
+fn worker() -> Command {
+    let mut command = program();
+    command.arg("work");
+    command
+}
+
+/// A command with all that a worker is told.
+fn told(
+    mut command: Command,
+    run: &str,
+    world: &World,
+    task: Value,
+    environment: &[(&str, &str)],
+) -> Command {
+    let store = environment.iter().find(|(name, _)| *name == STORE);
+    let folder = format!("file://{}", world.path("store").display());
     let spec = json!({
         "version": darwinlm_task::VERSION,
         "run": RunIdentity { namespace: "local".into(), name: run.into(), uid: "uid".into() },
-        "store": format!("file://{}", world.path("store").display()),
+        "store": store.map_or(folder.as_str(), |(_, url)| url),
         "device": DeviceRequest::Cpu,
         "task": task,
     });
     let spec = TaskSpec::from_json(&spec.to_string()).unwrap();
     std::fs::create_dir_all(world.path("cache")).unwrap();
-    let mut command = program();
-    command
-        .arg("work")
-        .env(darwinlm_task::ENV_TASK, spec.to_json());
+    command.env(darwinlm_task::ENV_TASK, spec.to_json());
     command.env(darwinlm_task::ENV_REPORT, world.path("report"));
     command.env(darwinlm_task::ENV_CACHE, world.path("cache"));
     command.env(darwinlm_task::ENV_LISTEN, "127.0.0.1:0");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    // Servers of tests are on this machine, whatever proxy there is.
+    command.env("NO_PROXY", "127.0.0.1");
+    command.envs(environment.iter().copied());
+    let log = std::fs::File::create(world.path(&format!("log-{run}"))).unwrap();
+    command.stdout(Stdio::null()).stderr(log);
     command
 }
 

@@ -23,7 +23,7 @@ pub enum Source {
         repository: String,
         /// Branch, tag or commit, without a slash; none is the default branch.
         revision: Option<String>,
-        /// Path in the repository, which may hold `*`; empty is all of it.
+        /// Path in the repository, which may hold `*` and `**`; empty is all of it.
         path: String,
     },
     /// Amazon S3 or what speaks its protocol.

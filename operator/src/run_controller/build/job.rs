@@ -131,6 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn only_prepare_gets_the_credentials_of_the_sources() {
+        for task in TaskKind::ALL {
+            let pod = built(task).spec.unwrap().template.spec.unwrap();
+            let from = pod.containers[0].env_from.clone().unwrap();
+            let names: Vec<_> = from
+                .into_iter()
+                .map(|from| (from.secret_ref.unwrap().name, from.prefix))
+                .collect();
+            let mut expected = vec![("store-keys".to_owned(), None)];
+            if task == TaskKind::Prepare {
+                let prefix = Some(darwinlm_task::SOURCE_PREFIX.to_owned());
+                expected.push(("hf-token".to_owned(), prefix));
+            }
+            assert_eq!(names, expected, "{task}");
+        }
+    }
+
+    #[test]
     fn a_work_queue_job_has_no_completions() {
         for task in TaskKind::ALL {
             let spec = built(task).spec.unwrap();

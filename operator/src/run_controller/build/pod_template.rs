@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use darwinlm_api::{Placement, Resources};
-use darwinlm_task::{ENV_CACHE, ENV_LISTEN, ENV_TASK, ENV_WORKER};
+use darwinlm_task::{ENV_CACHE, ENV_LISTEN, ENV_TASK, ENV_WORKER, SOURCE_PREFIX, TaskKind};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+        Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
         LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-        Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+        Probe, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
@@ -108,6 +108,7 @@ fn container(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Container
         image_pull_policy: pull_policy,
         command: Some(vec!["darwinlm-runner".to_owned(), "work".to_owned()]),
         env: Some(environment(run, new)),
+        env_from: some(secrets(run, new.key.task)),
         ports: Some(vec![ContainerPort {
             name: Some("metrics".to_owned()),
             container_port: PORT.into(),
@@ -156,6 +157,24 @@ fn environment(run: &ValidatedRun, new: &NewJob) -> Vec<EnvVar> {
     ];
     environment.extend(run.pods.env.iter().cloned());
     environment
+}
+
+/// Credentials come from Secrets that the kubelet alone reads. Those of the sources have a prefix: both
+/// Secrets may hold the same names, and where one variable is set twice the last one wins.
+fn secrets(run: &ValidatedRun, task: TaskKind) -> Vec<EnvFromSource> {
+    let from = |name: &String, prefix: Option<&str>| EnvFromSource {
+        prefix: prefix.map(str::to_owned),
+        secret_ref: Some(SecretEnvSource {
+            name: name.clone(),
+            optional: None,
+        }),
+        ..EnvFromSource::default()
+    };
+    let store = run.secrets.store.iter().map(|name| from(name, None));
+    let sources = run.secrets.sources.iter();
+    let sources = sources.filter(|_| task == TaskKind::Prepare);
+    let sources = sources.map(|name| from(name, Some(SOURCE_PREFIX)));
+    store.chain(sources).collect()
 }
 
 fn resources(asked: Resources) -> ResourceRequirements {

@@ -34,18 +34,9 @@ impl<'a> Addresses<'a> {
         self.source(field, text, Source::parse_model(text))
     }
 
-    /// A file of text.
+    /// A file of text, or several.
     pub(super) fn data(&mut self, field: &str, text: &str) -> Result<String, Rejection> {
-        let url = self.source(field, text, Source::parse_data(text))?;
-        if text.contains('*') {
-            let instead =
-                format!("{field} is {text:?}: name one .txt, .jsonl or .safetensors file");
-            return Err(Rejection::not_yet_supported(
-                "a pattern of several files",
-                &instead,
-            ));
-        }
-        Ok(url)
+        self.source(field, text, Source::parse_data(text))
     }
 
     fn source(
@@ -64,7 +55,7 @@ impl<'a> Addresses<'a> {
             | Source::S3 { .. }
             | Source::Gcs { .. }
             | Source::Azure { .. }
-            | Source::Http { .. } => Err(unsupported(field, text)),
+            | Source::Http { .. } => Ok(text.to_owned()),
         }
     }
 
@@ -76,7 +67,12 @@ impl<'a> Addresses<'a> {
         {
             return Ok(store.clone());
         }
-        self.folder(field, text)
+        match StoreUrl::parse(text) {
+            Ok(StoreUrl::S3 { .. } | StoreUrl::Gcs { .. } | StoreUrl::Azure { .. }) => {
+                Ok(text.trim_end_matches('/').to_owned())
+            }
+            _ => self.folder(field, text),
+        }
     }
 
     /// A folder to write to.

@@ -10,14 +10,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
     let tasks = evaluation.is_some_and(|asked| !asked.tasks.is_empty());
     let given = [
         (
-            "spec.model.credentialsSecretRef",
-            spec.model.credentials_secret_ref.is_some(),
-        ),
-        (
-            "spec.artifacts.credentialsSecretRef",
-            spec.artifacts.credentials_secret_ref.is_some(),
-        ),
-        (
             "spec.artifacts.caBundleConfigMapRef",
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),

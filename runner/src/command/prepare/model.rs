@@ -4,35 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use darwinlm_store::{FolderWriter, digest_file};
-use darwinlm_task::{ExitCode, paths};
+use darwinlm_task::{ExitCode, Fetched, paths};
 use serde_json::json;
 use tch::Kind;
 use tokio::task::block_in_place;
 
-use super::super::source::local;
 use super::super::work::{Context, store_failure};
-use super::digest_of;
+use super::{digest_of, source_failure};
 use crate::failure::{Failure, OrFail};
 use crate::model::{DenseModel, ModelConfig};
+use crate::sources::{Fetcher, MODEL_FILES, ModelSource};
 use crate::weights::Checkpoint;
-
-/// What of a model's folder is kept: configuration, tokenizer and safetensors, never code.
-const MODEL_FILES: [&str; 14] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-    "tokenizer.model",
-    "LICENSE",
-    "LICENSE.txt",
-    "NOTICE",
-];
 
 /// A model that was looked at and found whole.
 pub(super) struct Model {
@@ -42,15 +24,28 @@ pub(super) struct Model {
     pub(super) digest: String,
     /// sha256 of each file that is kept, by name.
     pub(super) digests: BTreeMap<String, String>,
+    /// Where it was fetched from, unless it was here.
+    pub(super) fetched: Option<Fetched>,
     files: BTreeMap<String, PathBuf>,
 }
 
+const FIELD: &str = "spec.model.source";
+
 impl Model {
-    /// Reads the configuration and digests every file.
-    pub(super) async fn open(context: &Context, source: &str) -> Result<Self, Failure> {
-        let folder = local("spec.model.source", source)?;
+    /// Fetches the model and digests every file. The configuration comes first: a model that is
+    /// refused is not fetched.
+    pub(super) async fn open(
+        context: &Context,
+        url: &str,
+        fetcher: &Fetcher<'_>,
+    ) -> Result<Self, Failure> {
+        let failed = |error| source_failure(FIELD, error);
+        let source = ModelSource::open(url, fetcher).await.map_err(failed)?;
+        source.fetch_descriptions(fetcher).await.map_err(failed)?;
+        let folder = source.folder().to_owned();
         let config =
             ModelConfig::open(&folder).or_fail(ExitCode::BadData, "the model is refused")?;
+        source.fetch_weights(fetcher).await.map_err(failed)?;
         let files = model_files(&folder)?;
         let mut digests = BTreeMap::new();
         for (done, (name, path)) in files.iter().enumerate() {
@@ -62,6 +57,10 @@ impl Model {
         }
         Ok(Self {
             digest: digest_of(&json!({ "files": digests })),
+            fetched: source.fetched_from().map(|from| Fetched {
+                field: FIELD.to_owned(),
+                from,
+            }),
             folder,
             config,
             digests,

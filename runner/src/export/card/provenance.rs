@@ -67,6 +67,8 @@ impl Provenance {
             ("its manifest", format!("`{database_manifest}`")),
             ("tokens", format!("`{}`", paths::tokens(&plan.tokens))),
         ];
+        let fetched = plan.fetched.iter();
+        rows.extend(fetched.map(|one| (one.field.as_str(), format!("`{}`", one.from))));
         for slice in TokenSlice::ALL {
             let tokens = plan.slice(slice);
             let (sequences, length) = (tokens.sequences, tokens.sequence_length);

@@ -62,6 +62,10 @@ fn provenance() -> Provenance {
         database: "d".repeat(64),
         database_manifest: Digest::of(b"manifest"),
         plan: Plan {
+            fetched: vec![darwinlm_task::Fetched {
+                field: "spec.model.source".to_owned(),
+                from: "hf://organisation/name@0f1e2d3c".to_owned(),
+            }],
             version: 1,
             model: "a".repeat(64),
             tokens: "b".repeat(64),

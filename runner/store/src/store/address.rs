@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::bucket::Bucket;
 use crate::StoreError;
 
-/// A store's URL, read. The next backends (s3, gs, az) are new variants.
+/// A store's URL, read.
 pub(super) enum Address {
     Folder(PathBuf),
+    Bucket(Bucket),
     Memory,
 }
 
@@ -25,6 +27,9 @@ impl Address {
                 .map(Self::Folder)
                 .map_err(|()| refuse("a file:// URL has three slashes and an absolute path")),
             "memory" => Ok(Self::Memory),
+            "s3" | "gs" | "az" => Bucket::parse(url)
+                .map(Self::Bucket)
+                .map_err(|reason| refuse(&reason)),
             scheme => Err(StoreError::Scheme {
                 url: url.to_owned(),
                 scheme: scheme.to_owned(),

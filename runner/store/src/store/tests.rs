@@ -12,9 +12,9 @@ fn folder() -> (tempfile::TempDir, Store) {
 #[test]
 fn what_is_no_store_is_refused_with_what_is_accepted() {
     let refusals = [
-        ("s3://bucket/prefix", "\"s3\""),
-        ("gs://bucket", "\"gs\""),
-        ("az://container", "\"az\""),
+        ("s3:///prefix", "no bucket"),
+        ("gs://bucket/../other", ".."),
+        ("hf://organisation/name", "\"hf\""),
         ("pvc://claim/path", "\"pvc\""),
         ("/a/path", "relative URL"),
         ("file://host/path", "three slashes"),
@@ -22,7 +22,12 @@ fn what_is_no_store_is_refused_with_what_is_accepted() {
     for (url, word) in refusals {
         let error = Store::open(url).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::BadSpec, "{url}");
-        for part in [url, word, "file:///path and memory:///"] {
+        for part in [
+            url,
+            word,
+            "s3://bucket/prefix",
+            "file:///path and memory:///",
+        ] {
             assert!(
                 error.to_string().contains(part),
                 "{part:?} is missing in {error}"

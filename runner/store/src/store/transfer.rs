@@ -98,10 +98,15 @@ impl Store {
         Ok(path)
     }
 
-    async fn download(&self, key: &str, to: &Path) -> Result<FileDigest, StoreError> {
+    /// Copies a file to a path of this machine, whole or not at all as far as the caller can tell
+    /// by the result; a broken connection goes on where it broke.
+    ///
+    /// # Errors
+    /// What the store answers, or when the path cannot be written.
+    pub async fn download(&self, key: &str, to: &Path) -> Result<FileDigest, StoreError> {
         let answered = |source| StoreError::answered("read", key, self.url(), source);
         let failed = |source| StoreError::Local {
-            operation: "fill the cache",
+            operation: "write",
             path: to.to_owned(),
             source,
         };

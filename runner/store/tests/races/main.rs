@@ -7,6 +7,7 @@
 mod broken;
 mod damage;
 mod exceptions;
+mod kills;
 mod lost_answers;
 mod many_workers;
 mod probing;

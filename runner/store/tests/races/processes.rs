@@ -1,77 +1,10 @@
-//! Real processes on one folder, killed without warning.
+//! Real processes on one folder.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use darwinlm_store::Ledger;
-
-use crate::setting::{folder, paths};
-use crate::table::{problem, reference};
-
-const GENERATIONS: u32 = 12;
-const KILLS: u32 = 10;
-
-/// `examples/table_worker.rs`, which cargo builds with the tests.
-fn worker_binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let binary = target.join("examples").join("table_worker");
-    assert!(
-        binary.exists(),
-        "{} is missing: cargo test builds it",
-        binary.display()
-    );
-    binary
-}
-
-fn start(store: &str, name: &str) -> Child {
-    Command::new(worker_binary())
-        .args([store, name, &GENERATIONS.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
+use crate::kills::killed_workers_leave_one_ledger;
+use crate::setting::folder;
 
 #[tokio::test]
 async fn processes_killed_ten_times_leave_the_same_ledger_and_no_torn_file() {
-    let (folder, store) = folder();
-    let mut workers: Vec<Child> = (0..3)
-        .map(|i| start(store.url(), &format!("w{i}")))
-        .collect();
-    let mut random = 0x9e37_79b9_u32;
-    for kill in 0..KILLS {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        tokio::time::sleep(Duration::from_millis(u64::from(20 + random % 80))).await;
-        let victim = (random >> 16) as usize % workers.len();
-        workers[victim].kill().unwrap();
-        let status = workers[victim].wait().unwrap();
-        assert!(!status.success(), "the search was over before kill {kill}");
-        workers[victim] = start(store.url(), &format!("w{victim}"));
-    }
-    let mut reports = Vec::new();
-    for worker in workers {
-        let output = worker.wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        reports.push(String::from_utf8(output.stdout).unwrap());
-    }
-    assert!(
-        reports.iter().all(|report| report == &reports[0]),
-        "{reports:?}"
-    );
-    let digest = reference(&problem(GENERATIONS)).digest().to_string();
-    assert!(
-        reports[0].contains(&digest),
-        "{} does not tell {digest}",
-        reports[0]
-    );
-    let (_, replayed) = Ledger::new(&store, &paths()).verify().await.unwrap();
-    assert_eq!(replayed.search.digest().to_string(), digest);
-    // Every file that a reader can see is whole: records, entries, claims, beats and accounts.
-    for key in store.list("runs").await.unwrap() {
-        let bytes = store.get(&key).await.unwrap();
-        let whole = serde_json::from_slice::<serde_json::Value>(&bytes);
-        assert!(whole.is_ok(), "{key} is torn: {bytes:?}");
-    }
-    drop(folder);
+    let (_folder, store) = folder();
+    killed_workers_leave_one_ledger(&store, &[]).await;
 }
