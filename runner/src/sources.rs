@@ -1,8 +1,8 @@
 //! Where models and texts come from: an address is parsed, opened, listed and fetched to this machine.
 //!
 //! One file per kind of place: [`folder`] is here already, [`hub`] is the Hugging Face Hub, [`web`]
-//! any other web server, [`bucket`] an object store. [`download`] is what the two that speak HTTP
-//! share. Only `prepare` comes here: all later tasks read the store.
+//! any other web server, [`bucket`] an object store. [`download`] and [`part`] are what the two that
+//! speak HTTP share. Only `prepare` comes here: all later tasks read the store.
 
 mod bucket;
 mod download;
@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod hub;
 mod model;
+mod part;
 mod pattern;
 mod place;
 mod variables;

@@ -79,11 +79,11 @@ impl BucketPlace {
         to: &Path,
         fetcher: &Fetcher<'_>,
     ) -> Result<(), SourceError> {
-        let part = super::download::part_of(to);
+        let part = super::part::part_of(to);
         let found = self.store.download(&file.name, &part).await?;
-        super::download::check(&self.what(file), file, found.bytes, Some(&found.sha256))?;
+        super::part::check(&self.what(file), file, found.bytes, Some(&found.sha256))?;
         (fetcher.tell)(found.bytes, found.bytes);
-        super::download::keep(&part, to).await
+        super::part::keep(&part, to).await
     }
 
     fn what(&self, file: &Listed) -> String {

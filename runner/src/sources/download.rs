@@ -1,16 +1,13 @@
 //! HTTP: requests that are tried again, and files that go on where a connection broke.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use darwinlm_store::digest_file;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
-};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
+use super::part::{Part, check, keep};
 use super::{Listed, SourceError, Tell};
 
 /// How long a server may say nothing.
@@ -33,7 +30,7 @@ pub(super) struct Http {
 }
 
 /// Why one attempt failed.
-enum Failed {
+pub(super) enum Failed {
     /// Trying again may help, after a pause that the server may have named.
     ForNow(String, Option<Duration>),
     ForGood(SourceError),
@@ -157,7 +154,7 @@ impl Http {
         }
         let length = response.content_length();
         let total = part.expected.or(length.map(|rest| part.length + rest));
-        part.etag = strong_etag(response.headers());
+        part.of(response.headers());
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             part.append(&chunk).await?;
             tell(part.length, total.unwrap_or(part.length));
@@ -199,113 +196,6 @@ impl Http {
                 what,
                 reason: answer,
             }),
-        })
-    }
-}
-
-/// The beginning of a file, on this machine.
-struct Part {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    /// The whole file's length, if it is known beforehand.
-    expected: Option<u64>,
-    /// Whether a sha256 will tell if the pieces belong together.
-    is_checked: bool,
-    etag: Option<HeaderValue>,
-}
-
-impl Part {
-    /// Opens what an earlier process left, if it can be told whether that is of the same file.
-    async fn open(to: &Path, file: &Listed) -> Result<Self, SourceError> {
-        let path = part_of(to);
-        let failed = |source| SourceError::Local {
-            operation: "write",
-            path: path.clone(),
-            source,
-        };
-        let is_checked = file.sha256().is_some();
-        let mut opened = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(!is_checked)
-            .open(&path)
-            .await
-            .map_err(failed)?;
-        let length = opened
-            .seek(std::io::SeekFrom::End(0))
-            .await
-            .map_err(failed)?;
-        Ok(Self {
-            file: opened,
-            length,
-            expected: file.bytes,
-            is_checked,
-            etag: None,
-            path,
-        })
-    }
-
-    /// The headers that ask for what is missing: nothing for all of it.
-    fn rest(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if self.length == 0 || (self.etag.is_none() && !self.is_checked) {
-            return headers;
-        }
-        let range = format!("bytes={}-", self.length);
-        if let Ok(range) = HeaderValue::from_str(&range) {
-            headers.insert(RANGE, range);
-        }
-        if let Some(etag) = &self.etag {
-            headers.insert(IF_RANGE, etag.clone());
-        }
-        headers
-    }
-
-    /// Whether an answer of a part begins where this one ends.
-    fn continues(&self, response: &Response) -> bool {
-        let range = response.headers().get(CONTENT_RANGE);
-        let start = range
-            .and_then(|range| {
-                range
-                    .to_str()
-                    .ok()?
-                    .strip_prefix("bytes ")?
-                    .split('-')
-                    .next()
-            })
-            .and_then(|start| start.parse::<u64>().ok());
-        start == Some(self.length)
-    }
-
-    async fn start_anew(&mut self) -> Result<(), Failed> {
-        let emptied = async {
-            self.file.set_len(0).await?;
-            self.file.rewind().await
-        };
-        emptied.await.map_err(|source| self.failed(source))?;
-        self.length = 0;
-        self.etag = None;
-        Ok(())
-    }
-
-    async fn append(&mut self, chunk: &[u8]) -> Result<(), Failed> {
-        let written = self.file.write_all(chunk).await;
-        written.map_err(|source| self.failed(source))?;
-        self.length += chunk.len() as u64;
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), Failed> {
-        let flushed = self.file.flush().await;
-        flushed.map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: std::io::Error) -> Failed {
-        Failed::ForGood(SourceError::Local {
-            operation: "write",
-            path: self.path.clone(),
-            source,
         })
     }
 }
@@ -383,57 +273,4 @@ fn words(response: &Response) -> String {
 fn retry_after(response: &Response) -> Option<Duration> {
     let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     text.parse().ok().map(Duration::from_secs)
-}
-
-/// Only a strong ETag says that two answers are the same bytes.
-fn strong_etag(headers: &HeaderMap) -> Option<HeaderValue> {
-    let etag = headers.get(ETAG)?;
-    etag.as_bytes().starts_with(b"\"").then(|| etag.clone())
-}
-
-/// Where a file grows.
-pub(super) fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// Whether a file is the one that was announced.
-pub(super) fn check(
-    what: &str,
-    file: &Listed,
-    bytes: u64,
-    sha256: Option<&str>,
-) -> Result<(), SourceError> {
-    let damaged = |found: String, expected: String| SourceError::Damaged {
-        what: what.to_owned(),
-        found,
-        expected,
-    };
-    if let Some(expected) = file.bytes.filter(|expected| *expected != bytes) {
-        return Err(damaged(
-            format!("{bytes} bytes"),
-            format!("{expected} bytes"),
-        ));
-    }
-    if let (Some(expected), Some(found)) = (file.sha256(), sha256)
-        && expected != found
-    {
-        return Err(damaged(
-            format!("sha256 {found}"),
-            format!("sha256 {expected}"),
-        ));
-    }
-    Ok(())
-}
-
-/// Gives a whole file its name.
-pub(super) async fn keep(part: &Path, to: &Path) -> Result<(), SourceError> {
-    tokio::fs::rename(part, to)
-        .await
-        .map_err(|source| SourceError::Local {
-            operation: "write",
-            path: to.to_owned(),
-            source,
-        })
 }
