@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use darwinlm_tests::cluster::{Namespace, is_true, status_of, try_kubectl};
+use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Local, TINY_RUN, finish};
 use darwinlm_tests::programs::{fetched, program, repository};
 use darwinlm_tests::tiny;
@@ -78,11 +79,25 @@ fn the_same_yaml_ends_with_the_same_digest_on_this_machine_and_in_pods() {
         "Prepared",
         "DatabaseReady",
         "SearchComplete",
+        "Trained",
         "Evaluated",
         "Exported",
     ] {
         assert!(is_true(&end, condition), "{condition}: {end}");
     }
+    let weights = |volume: &Path, namespace: &str| {
+        let run = volume.join(format!("store/runs/{namespace}.smollm2-demo"));
+        let trained = files_below(&run.join("checkpoints"));
+        let manifest = trained
+            .iter()
+            .find(|file| file.ends_with("trained/manifest.json"));
+        fs::read_to_string(manifest.expect("the trained weights are kept")).expect("it is text")
+    };
+    // The digest of every file: the same weights, bit for bit.
+    assert_eq!(
+        weights(here.path(), "local"),
+        weights(there.path(), &namespace.name)
+    );
     let exported = there.path().join("exports/smollm2-demo/transformers");
     assert!(
         exported.join("model.safetensors").exists(),
@@ -186,18 +201,19 @@ fn a_worker_pod_deleted_three_times_changes_nothing() {
 fn smaller_demo() -> String {
     let demo = fs::read_to_string(repository().join("tests/demo.yaml")).expect("it is there");
     let smaller = [
-        ("generations: 6", "generations: 2"),
+        ("generations: 4", "generations: 2"),
         ("offspring: 8", "offspring: 4"),
         (
-            "tokens: 16384, sequenceLength",
+            "tokens: 8192, sequenceLength",
             "tokens: 4096, sequenceLength",
         ),
-        ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
+        ("fitness: {tokens: 8192}", "fitness: {tokens: 4096}"),
         ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
         (
             "trainingTokens: 0, fitnessTokens: 2048",
             "trainingTokens: 512, fitnessTokens: 512",
         ),
+        ("tokens: 6144", "tokens: 1024"),
         ("memory: 6Gi}", "memory: 6Gi, nvidia.com/gpu: \"1\"}"),
     ];
     smaller.into_iter().fold(demo, |yaml, (from, to)| {
