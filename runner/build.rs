@@ -11,10 +11,8 @@ fn main() {
         return;
     };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libraries}");
-    let calls = ["src/device/deterministic.cpp", "src/device/memory.cpp"];
-    for file in calls {
-        println!("cargo:rerun-if-changed={file}");
-    }
+    let calls = "src/device/calls.cpp";
+    println!("cargo:rerun-if-changed={calls}");
     let headers = Path::new(&libraries).with_file_name("include");
     cc::Build::new()
         .cpp(true)
@@ -22,6 +20,6 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(headers)
         .warnings(false)
-        .files(calls)
+        .file(calls)
         .compile("darwinlm_calls");
 }

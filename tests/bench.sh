@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Speed of the pruned model against the dense one, on the level database of `make demo`.
+# Memory of a worker against its formula, then speed of the pruned model against the dense one, on the level database of `make demo`.
 # CPU times mean little by themselves: what counts is the ratio of medians over interleaved pairs, printed with its spread.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 release="${CARGO_TARGET_DIR:-$PWD/target}/release"
+cargo build --release -p darwinlm-operator -p darwinlm-runner --example memory
+"$release/examples/memory" .cache/models/smollm2-135m 512
 store=.cache/demo/store
 pairs=${PAIRS:-5}
 level=${LEVEL:-5}

@@ -11,11 +11,14 @@ mod search;
 mod source;
 mod target;
 mod work;
+mod would_fit;
+
+pub use work::do_task;
 
 use darwinlm_task::ExitCode;
 
 use crate::args::{Arguments, Command};
-use crate::failure::Failure;
+use crate::failure::{Failure, caught};
 
 /// Runs a command to its end; a failure is told on standard error.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -33,8 +36,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
     runtime.block_on(async {
         match arguments.command {
             Command::Work => work::exit_now(work::work().await),
-            Command::BuildDatabase(arguments) => told(build_database::by_hand(arguments).await),
-            Command::Evaluate(arguments) => told(evaluate::by_hand(arguments).await),
+            Command::BuildDatabase(arguments) => {
+                told(caught(build_database::by_hand(arguments)).await)
+            }
+            Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
         }
     })
 }

@@ -27,11 +27,15 @@ pub enum DeviceError {
 ///
 /// This must run before anything asks libtorch about CUDA: the first such question caches stubs
 /// for the life of the process. The driver comes first because `libtorch_cuda.so` loads without
-/// one and then fails on every call.
+/// one and then fails on every call. Where that half is in the process already, there is nothing
+/// to load: linked, or the stand-in device of tests.
 pub fn load_cuda() -> Result<(), &'static str> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED
         .get_or_init(|| {
+            if darwinlm_has_cuda() {
+                return Ok(());
+            }
             open_library("libcuda.so.1")?;
             open_library("libtorch_cuda.so")
         })
@@ -113,13 +117,37 @@ pub fn cuda() -> Result<Device, DeviceError> {
     Ok(Device::Cuda(0))
 }
 
-// SAFETY: `device/deterministic.cpp` defines them: they take nothing and set or read plain flags.
+// SAFETY: `device/calls.cpp` defines them: they write through the references they are given and
+// let no C++ exception out.
 unsafe extern "C" {
+    /// Whether libtorch's CUDA half is in the process; unlike tch's question, this caches nothing.
+    safe fn darwinlm_has_cuda() -> bool;
     /// Makes libtorch use kernels whose bits do not depend on the order of threads, or refuse. On
     /// the CPU all kernels that are used here are such.
     safe fn darwinlm_compute_deterministically();
     #[cfg(test)]
     safe fn darwinlm_computes_deterministically() -> bool;
+    /// Three counts of bytes of the first CUDA device, if there is one.
+    safe fn darwinlm_cuda_memory(free: &mut u64, held: &mut u64, kept: &mut u64) -> bool;
+    /// Hands memory that no tensor holds back to the driver.
+    safe fn darwinlm_cuda_give_back();
+}
+
+/// Bytes that tensors of this process can take in all on a device, those that they hold now
+/// included. `None` on the CPU: there, others decide.
+pub fn capacity(device: Device) -> Option<u64> {
+    let Device::Cuda(_) = device else {
+        return None;
+    };
+    let (mut free, mut held, mut kept) = (0, 0, 0);
+    darwinlm_cuda_memory(&mut free, &mut held, &mut kept).then(|| free + held + kept)
+}
+
+/// Gives memory back that libtorch keeps for reuse, so that it can be cut anew.
+pub fn give_back(device: Device) {
+    if let Device::Cuda(_) = device {
+        darwinlm_cuda_give_back();
+    }
 }
 
 /// Fixes how many threads one operation uses, and that operations do not overlap.

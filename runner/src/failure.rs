@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 
 use darwinlm_task::ExitCode;
+use futures::FutureExt as _;
 
 /// An error with an exit code.
 #[derive(Debug)]
@@ -40,6 +42,16 @@ impl Failure {
     pub fn new(code: ExitCode, message: impl fmt::Display) -> Self {
         Self::because(code, code.reason(), message)
     }
+}
+
+/// Waits for some work; a panic in it is a failure like any other.
+///
+/// # Errors
+/// When the work fails or panics.
+pub async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    // whoever goes on drops what the work was at: nothing of it is looked at again
+    let ended = AssertUnwindSafe(work).catch_unwind().await;
+    ended.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
 }
 
 /// The words of a panic.

@@ -4,8 +4,8 @@
 //! whose blocks may each have their own shape; [`prune`] makes the levels of one module;
 //! [`database`] keeps them; [`stitch`] cuts a candidate out of the dense model; [`train`] trains it
 //! and [`fitness`] scores it; [`trial`] is those three in a row; [`export`] writes what won.
-//! [`latency`] times modules and models, and
-//! [`device`] says where.
+//! [`latency`] times modules and models; [`device`] says where, and [`memory`] how much of it that
+//! takes.
 
 // shapes are written as suffixes: `x_BTD`
 #![allow(non_snake_case)]
@@ -18,8 +18,10 @@ pub mod export;
 pub mod failure;
 pub mod fitness;
 pub mod latency;
+pub mod memory;
 pub mod metrics;
 pub mod model;
+pub mod no_grad;
 pub mod progress;
 pub mod prune;
 pub mod serve;

@@ -5,7 +5,7 @@ mod rows;
 pub(crate) use rows::AttentionRows;
 
 use darwinlm_search::{AttentionUnit, Genome, GenomeError, Level, Module, ModuleKind, Shape};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::database::{Database, DatabaseError, StoredLevel};
 use crate::model::{Attention, Block, DenseModel, HeadBiases, HeadNorms, KeyValueMap, Mlp, Model};
@@ -160,11 +160,16 @@ fn cut_attention(
         None => {
             let groups = shape.query_heads / shape.key_value_heads;
             let read = level.kept.iter().map(|&head| i64::from(head / groups));
-            KeyValueMap::of(read.collect(), i64::from(shape.key_value_heads))
+            let heads = i64::from(shape.key_value_heads);
+            KeyValueMap::of(read.collect(), heads, whole.q_QD.device())
         }
     };
-    let of_queries = |weight: &Tensor| rows(weight, &kept.queries);
-    let of_keys = |weight: &Tensor| match &kept.keys {
+    let device = whole.q_QD.device();
+    let queries = index(&kept.queries, device)?;
+    let keys = kept.keys.as_ref().map(|kept| index(kept, device));
+    let keys = keys.transpose()?;
+    let of_queries = |weight: &Tensor| rows(weight, &queries);
+    let of_keys = |weight: &Tensor| match &keys {
         Some(kept) => rows(weight, kept),
         None => Ok(weight.shallow_clone()),
     };
@@ -190,7 +195,7 @@ fn cut_attention(
 }
 
 fn cut_mlp(whole: &Mlp, level: &StoredLevel) -> Result<Mlp, StitchError> {
-    let kept = unit_columns(&level.kept, 1);
+    let kept = index(&unit_columns(&level.kept, 1), whole.gate_CD.device())?;
     Ok(Mlp {
         gate_CD: rows(&whole.gate_CD, &kept)?,
         up_CD: rows(&whole.up_CD, &kept)?,
@@ -198,10 +203,13 @@ fn cut_mlp(whole: &Mlp, level: &StoredLevel) -> Result<Mlp, StitchError> {
     })
 }
 
+fn index(kept: &[i64], device: Device) -> Result<Tensor, StitchError> {
+    Ok(Tensor::f_from_slice(kept)?.f_to_device(device)?)
+}
+
 /// The kept rows of a matrix, or the kept elements of a bias.
-fn rows(weight: &Tensor, kept: &[i64]) -> Result<Tensor, StitchError> {
-    let index = Tensor::f_from_slice(kept)?.f_to_device(weight.device())?;
-    Ok(weight.f_index_select(0, &index)?)
+fn rows(weight: &Tensor, kept: &Tensor) -> Result<Tensor, StitchError> {
+    Ok(weight.f_index_select(0, kept)?)
 }
 
 fn like(stored: &Tensor, dense: &Tensor) -> Result<Tensor, StitchError> {

@@ -129,12 +129,14 @@ pub fn run_trial(
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(TrialProgress),
 ) -> Result<Outcome, TrialError> {
-    // nothing outlives the closure but its result: the context is only read, and a candidate that
-    // was half assembled or half trained is dropped by the unwinding
-    let computed = catch_unwind(AssertUnwindSafe(|| {
-        compute(context, trial, cancel, progress)
-    }));
-    computed.unwrap_or_else(|panic| {
+    guarded(|| compute(context, trial, cancel, progress))
+}
+
+/// Computes something of a candidate: a panic of libtorch's is an error like any other.
+pub(crate) fn guarded<T>(compute: impl FnOnce() -> Result<T, TrialError>) -> Result<T, TrialError> {
+    // nothing outlives the closure but its result: what it reads is only read, and a candidate
+    // that was half assembled or half trained is dropped by the unwinding
+    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
         Err(match is_out_of_memory(&message) {
             true => TrialError::OutOfMemory { message },

@@ -10,6 +10,7 @@ use darwinlm_runner::database::{Database, FORMAT_VERSION, Manifest, file_name, w
 use darwinlm_runner::export::{export_masked_dense, mask};
 use darwinlm_runner::fitness::{ScoreSettings, Scorer, Teacher, write_teacher};
 use darwinlm_runner::model::{DenseModel, Model};
+use darwinlm_runner::no_grad::no_grad;
 use darwinlm_runner::prune::{
     BlockHessians, CalibrationSettings, Damped, ModuleLevels, build_module, calibrate, damp,
     unit_columns,
@@ -73,7 +74,7 @@ fn predictions_on_prose_are_those_of_transformers() {
     assert!(own.equal(&ids_ST));
     let expected_ST = fixture.integers("argmax").unwrap();
     let mut agreed = 0;
-    tch::no_grad(|| {
+    no_grad(|| {
         for row in 0..8 {
             let hidden_TD = dense.model.hidden_states(&ids_ST.narrow(0, row, 1)).get(0);
             let argmax_T = dense.model.logits(&hidden_TD).argmax(-1, false);

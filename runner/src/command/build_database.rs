@@ -12,15 +12,17 @@ use darwinlm_task::{DatabaseReport, ExitCode, PruningSpec, TokenSlice, paths};
 
 use super::compute::{Prepared, ladders};
 use super::work::{Context, Ended, store_failure};
-use crate::failure::Failure;
+use crate::failure::{Failure, caught};
+use crate::memory::Sizes;
 
 pub(super) use by_hand::{by_hand, folder_store};
 
 use builder::{Builder, MODULES, Recipe};
 use teachers::write_teachers;
 
-/// A builder that raised an exception so often is a bug; see the store's claims.
-const EXCEPTIONS: usize = 3;
+/// How many builders may have raised an exception before none tries again: a folder outlives runs and
+/// versions, so that it is the Job's own limit that ends a run.
+const EXCEPTIONS: usize = usize::MAX;
 
 /// How often a worker without work looks whether the others are done.
 const POLL: Duration = Duration::from_millis(500);
@@ -36,8 +38,8 @@ enum Share {
 impl Share {
     fn subject(&self) -> String {
         match self {
-            Self::Blocks(range) => format!("database-{:04}-{:04}", range.start, range.end),
-            Self::Teachers => "teachers".to_owned(),
+            Self::Blocks(range) => format!("blocks-{:04}-{:04}", range.start, range.end),
+            Self::Teachers => "states".to_owned(),
         }
     }
 }
@@ -57,7 +59,11 @@ pub(super) async fn task(
     let teachers = FolderWriter::new(&context.store, &paths::teacher(&prepared.teacher_digest()));
     let folder = match complete(&writer, &teachers).await? {
         Some(folder) => folder,
-        None => match fill(context, &prepared, pruning, workers, &writer, &teachers).await? {
+        None => match fill(
+            context, &prepared, pruning, workers, &digest, &writer, &teachers,
+        )
+        .await?
+        {
             Some(folder) => folder,
             None => return Ok(Ended::Stopped),
         },
@@ -87,6 +93,7 @@ async fn fill(
     prepared: &Prepared,
     pruning: &PruningSpec,
     workers: u32,
+    digest: &str,
     writer: &FolderWriter,
     teachers: &FolderWriter,
 ) -> Result<Option<Folder>, Failure> {
@@ -117,6 +124,7 @@ async fn fill(
         scratch: &context.cache,
         name: &context.worker,
         cancel: &context.stop.flag,
+        sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder
         .ranges(workers)
@@ -124,12 +132,10 @@ async fn fill(
         .map(Share::Blocks)
         .chain([Share::Teachers])
         .collect();
-    let mut claims = Claims::new(
-        &context.store,
-        &context.paths,
-        &context.worker,
-        context.times,
-    );
+    let claims = |key: &str| Claims::new(&context.store, key, &context.worker, context.times);
+    // Below the folders, not below the run: other runs may want the same ones at the same time.
+    let mut database_claims = claims(&paths::database(digest));
+    let mut teacher_claims = claims(&paths::teacher(&prepared.teacher_digest()));
     loop {
         if *context.stop.watch.borrow() {
             return Ok(None);
@@ -142,6 +148,10 @@ async fn fill(
             }
             open += 1;
             let subject = share.subject();
+            let claims = match share {
+                Share::Blocks(_) => &mut database_claims,
+                Share::Teachers => &mut teacher_claims,
+            };
             let claim = match claims
                 .claim(&subject, EXCEPTIONS)
                 .await
@@ -160,7 +170,7 @@ async fn fill(
             // The owner before may have finished between our look and our claim.
             let ended = match is_done(share, &builder, teachers).await? {
                 true => Ok(Ended::Done),
-                false => work_on(share, context, prepared, &builder, teachers).await,
+                false => caught(work_on(share, context, prepared, &builder, teachers)).await,
             };
             match ended {
                 Ok(Ended::Done) => claim.finish().await,

@@ -26,6 +26,7 @@ use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::{BothMeasures, FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
 use crate::model::{DenseModel, Model};
+use crate::no_grad::no_grad;
 use crate::stitch::stitch;
 use crate::tokens::Sequences;
 
@@ -95,7 +96,7 @@ fn forward_speed(
     let mut seconds: Vec<f64> = (0..SPEED_PASSES)
         .map(|_| {
             let started = Instant::now();
-            tch::no_grad(|| {
+            no_grad(|| {
                 let hidden_BTD = model.hidden_states(&ids_BT);
                 let last_BD = hidden_BTD.f_select(1, -1)?;
                 // Read back: on a device the clock would stop before the work does.

@@ -18,7 +18,7 @@ use self::settings::{order, settings};
 use super::compute::Prepared;
 use super::search::{Found, found, problem};
 use super::work::{Context, Ended, store_failure};
-use crate::failure::{Failure, OrFail};
+use crate::failure::{Failure, OrFail, caught};
 use crate::stitch::stitch;
 use crate::train::{Distillation, PostTraining, TrainError};
 
@@ -59,7 +59,7 @@ pub(super) async fn task(
     let subject = format!("post-train-{digest}");
     let mut claims = Claims::new(
         &context.store,
-        &context.paths,
+        context.paths.prefix(),
         &context.worker,
         context.times,
     );
@@ -73,7 +73,7 @@ pub(super) async fn task(
         }
         match claims.claim(&subject, EXCEPTIONS).await {
             Ok(Claimed::Mine(claim)) => {
-                let ended = job.train().await;
+                let ended = caught(job.train()).await;
                 if let Some(stopped) = conclude(claim, ended).await? {
                     return Ok(stopped);
                 }

@@ -22,7 +22,7 @@ use super::evaluate::{Pool, quality};
 use super::target;
 use super::work::{Context, Ended, store_failure};
 use crate::database::{Database, Manifest};
-use crate::device::set_threads;
+use crate::device::{self, set_threads};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::BothMeasures;
 use crate::metrics::Metrics;
@@ -246,6 +246,35 @@ struct Trials {
 
 impl TrialRunner for Trials {
     fn run(&mut self, trial: &Trial, _: &Problem) -> Result<Ran, TrialError> {
+        self.again_if_full(|trials| trials.compute(trial))
+    }
+
+    fn validate(
+        &mut self,
+        survivor: &Survivor,
+        _: &Problem,
+    ) -> Result<Option<Validation>, TrialError> {
+        self.again_if_full(|trials| trials.measure(survivor).map(Some))
+    }
+}
+
+impl Trials {
+    /// Does some work once more where memory ran out: it may have lain in pieces, or been held by
+    /// another process for a moment. What does not fit then does not fit.
+    fn again_if_full<T>(
+        &self,
+        work: impl Fn(&Self) -> Result<T, trial::TrialError>,
+    ) -> Result<T, TrialError> {
+        let first = match work(self) {
+            Err(error @ trial::TrialError::OutOfMemory { .. }) => error,
+            ended => return ended.map_err(exception),
+        };
+        tracing::warn!(error = %first, "memory ran out: once more, with what is kept given back");
+        device::give_back(self.dense.model.device());
+        work(self).map_err(exception)
+    }
+
+    fn compute(&self, trial: &Trial) -> Result<Ran, trial::TrialError> {
         set_threads(self.numerics.threads);
         let started = Instant::now();
         let (mut tokens_trained, mut tokens_scored) = (0, 0);
@@ -268,7 +297,7 @@ impl TrialRunner for Trials {
                 metrics.tokens_scored.inc_by(tokens);
             }
         };
-        let outcome = run_trial(&context, trial, &self.cancel, &mut hear).map_err(exception)?;
+        let outcome = run_trial(&context, trial, &self.cancel, &mut hear)?;
         let seconds = started.elapsed().as_secs_f64();
         metrics.trial_seconds.observe(seconds);
         metrics.trials.inc();
@@ -282,18 +311,14 @@ impl TrialRunner for Trials {
         })
     }
 
-    fn validate(
-        &mut self,
-        survivor: &Survivor,
-        _: &Problem,
-    ) -> Result<Option<Validation>, TrialError> {
+    fn measure(&self, survivor: &Survivor) -> Result<Validation, trial::TrialError> {
         set_threads(self.numerics.threads);
-        let model = stitch(&self.dense, &self.database, &survivor.genome)
-            .map_err(|error| exception(error.into()))?;
-        let BothMeasures { kl, perplexity } =
-            quality(&model, &self.validation, &self.numerics, &self.cancel)
-                .map_err(|error| exception(error.into()))?;
-        Ok(Some(Validation { kl, perplexity }))
+        trial::guarded(|| {
+            let model = stitch(&self.dense, &self.database, &survivor.genome)?;
+            let BothMeasures { kl, perplexity } =
+                quality(&model, &self.validation, &self.numerics, &self.cancel)?;
+            Ok(Validation { kl, perplexity })
+        })
     }
 }
 

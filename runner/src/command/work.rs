@@ -1,6 +1,5 @@
 //! `work`: the life of a worker, from its task in the environment to its report and exit code.
 
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +11,11 @@ use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
     ExitCode, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
 };
-use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{build_database, evaluate, export, measure, post_train, prepare, search};
-use crate::failure::{Failure, OrFail};
+use super::{build_database, evaluate, export, measure, post_train, prepare, search, would_fit};
+use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
 use crate::progress::Reporter;
 use crate::serve::serve;
@@ -83,18 +81,65 @@ pub(super) async fn work() -> ExitCode {
     let ended = match listen(&report_path, &reporter, &metrics).await {
         Ok(_server) => {
             let stop = signals.stop(reporter.clone(), report_path.clone());
-            let work = async {
-                Context::open(spec, worker, reporter.clone(), metrics, stop, started)
-                    .await?
-                    .run()
-                    .await
-            };
-            let ended = AssertUnwindSafe(work).catch_unwind().await;
-            ended.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
+            let cache = std::env::var_os(ENV_CACHE).map_or_else(std::env::temp_dir, PathBuf::from);
+            attempt(
+                spec,
+                worker,
+                cache,
+                reporter.clone(),
+                metrics,
+                stop,
+                started,
+            )
+            .await
         }
         Err(failure) => Err(failure),
     };
     conclude(&reporter, &report_path, ended)
+}
+
+/// Does one task to its end within this process: without signals, a server or an exit.
+pub async fn do_task(spec: TaskSpec, worker: &str, cache: &Path) -> (ExitCode, TaskReport) {
+    let report = TaskReport::running(&spec.run, worker, spec.task.kind());
+    let reporter = Reporter::new(report);
+    let (_sender, watch) = watch::channel(false);
+    let stop = Stop {
+        watch,
+        flag: Arc::default(),
+    };
+    let ended = attempt(
+        spec,
+        worker.to_owned(),
+        cache.to_owned(),
+        reporter.clone(),
+        Metrics::new(),
+        stop,
+        Instant::now(),
+    );
+    let code = settle(&reporter, ended.await);
+    (code, reporter.current())
+}
+
+/// Opens the store and does the task; a panic is a failure like any other.
+async fn attempt(
+    spec: TaskSpec,
+    worker: String,
+    cache: PathBuf,
+    reporter: Reporter,
+    metrics: Metrics,
+    stop: Stop,
+    started: Instant,
+) -> Result<Ended, Failure> {
+    let context = caught(Context::open(
+        spec, worker, cache, reporter, metrics, stop, started,
+    ))
+    .await?;
+    match caught(context.run()).await {
+        Err(failure) if failure.code == ExitCode::OutOfMemory => {
+            Err(would_fit::told(&context, failure).await)
+        }
+        ended => ended,
+    }
 }
 
 fn read_task() -> Result<TaskSpec, Failure> {
@@ -185,7 +230,17 @@ fn conclude(reporter: &Reporter, report: &Path, ended: Result<Ended, Failure>) -
             std::thread::park();
         }
     }
-    let code = match ended {
+    let code = settle(reporter, ended);
+    reporter.log();
+    if let Err(error) = std::fs::write(report, reporter.current().to_json()) {
+        tracing::warn!(path = %report.display(), %error, "the report cannot be written");
+    }
+    code
+}
+
+/// Tells the report how the task ended.
+fn settle(reporter: &Reporter, ended: Result<Ended, Failure>) -> ExitCode {
+    match ended {
         Ok(Ended::Done) => {
             reporter.update(|report| report.outcome = Outcome::Done);
             ExitCode::Done
@@ -207,18 +262,14 @@ fn conclude(reporter: &Reporter, report: &Path, ended: Result<Ended, Failure>) -
                 .update(|report| report.fail(failure.code, failure.reason, &failure.to_string()));
             failure.code
         }
-    };
-    reporter.log();
-    if let Err(error) = std::fs::write(report, reporter.current().to_json()) {
-        tracing::warn!(path = %report.display(), %error, "the report cannot be written");
     }
-    code
 }
 
 impl Context {
     async fn open(
         spec: TaskSpec,
         worker: String,
+        cache: PathBuf,
         reporter: Reporter,
         metrics: Metrics,
         stop: Stop,
@@ -227,7 +278,6 @@ impl Context {
         let store = Store::open(&spec.store).map_err(store_failure)?;
         let paths = RunPaths::new(&spec.run);
         probe(&store, paths.prefix()).await.map_err(store_failure)?;
-        let cache = std::env::var_os(ENV_CACHE).map_or_else(std::env::temp_dir, PathBuf::from);
         let times = claim_times()?;
         Ok(Self {
             spec,

@@ -52,7 +52,7 @@ fn lay_out(
     match (&attention.key_value_map, layout) {
         (KeyValueMap::Grouped, _) => attention.view(),
         (KeyValueMap::Gathered(read), QueryHeadLayout::Gather) => {
-            sizes.insert("key_value_index".into(), json!(read));
+            sizes.insert("key_value_index".into(), json!(&read[..]));
             attention.view()
         }
         (KeyValueMap::Gathered(read), QueryHeadLayout::Expand) => {

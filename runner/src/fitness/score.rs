@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use darwinlm_search::{FitnessKind, Minibatch, Piece};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{FitnessError, Teacher};
 use crate::model::Model;
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 
 /// What of the numerics plan scoring needs.
@@ -40,14 +41,41 @@ pub struct BothMeasures {
     pub perplexity: f64,
 }
 
-/// Sums over positions; a measure that is not asked for stays 0.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+/// Means over positions; a measure that is not asked for is 0.
+#[derive(Clone, Copy, Debug)]
+struct Means {
     divergence: f64,
     surprise: f64,
 }
 
-/// What of [`Sums`] is asked for.
+/// Their sums, float64 on the model's device: reading them back waits for all that was asked of it.
+struct Sums {
+    both_2: Tensor,
+}
+
+impl Sums {
+    fn new(device: Device) -> Result<Self, FitnessError> {
+        let both_2 = Tensor::f_zeros([2], (Kind::Double, device))?;
+        Ok(Self { both_2 })
+    }
+
+    /// Adds float32 terms to the divergence (0) or the surprise (1).
+    fn add(&self, which: i64, terms: &Tensor) -> Result<(), FitnessError> {
+        let mut sum = self.both_2.f_select(0, which)?;
+        let _ = sum.f_add_(&terms.f_sum(Kind::Double)?)?;
+        Ok(())
+    }
+
+    fn means(self, positions: u64) -> Result<Means, FitnessError> {
+        let both = Vec::<f64>::try_from(self.both_2)?;
+        Ok(Means {
+            divergence: both[0] / positions as f64,
+            surprise: -both[1] / positions as f64,
+        })
+    }
+}
+
+/// What of [`Means`] is asked for.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     divergence: bool,
@@ -101,35 +129,36 @@ impl Scorer<'_> {
         wanted: Wanted,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Sums, FitnessError> {
-        let (mut sums, mut positions) = (Sums::default(), 0u64);
+    ) -> Result<Means, FitnessError> {
+        let (sums, mut positions) = (Sums::new(model.device())?, 0u64);
         let pieces = minibatch.pieces(self.pool.length());
+        let ids_SL = self.pool.rows(&pieces, model.device());
+        let mut rows = 0;
         for batch in batches(&pieces, self.settings.micro_batch_sequences) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(FitnessError::Cancelled);
             }
-            tch::no_grad(|| self.add(model, batch, wanted, &mut sums))?;
+            let count = batch.len() as i64;
+            let ids_BL = ids_SL.f_narrow(0, rows, count)?;
+            rows += count;
+            no_grad(|| self.add(model, batch, &ids_BL, wanted, &sums))?;
             let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
             positions += tokens - batch.len() as u64;
             progress(tokens);
         }
-        let positions = positions as f64;
-        Ok(Sums {
-            divergence: sums.divergence / positions,
-            surprise: sums.surprise / positions,
-        })
+        sums.means(positions)
     }
 
     fn add(
         &self,
         model: &Model,
         pieces: &[Piece],
+        ids_BL: &Tensor,
         wanted: Wanted,
-        sums: &mut Sums,
+        sums: &Sums,
     ) -> Result<(), FitnessError> {
         let tokens = pieces[0].tokens;
-        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
-        let ids_BT = self.pool.batch(&sequences, tokens, model.device());
+        let ids_BT = ids_BL.f_narrow(1, 0, i64::from(tokens))?;
         let hidden_BTD = model.hidden_states(&ids_BT);
         let predicting = i64::from(tokens) - 1;
         let hidden_ND = hidden_BTD.f_narrow(1, 0, predicting)?.f_flatten(0, 1)?;
@@ -146,30 +175,29 @@ impl Scorer<'_> {
         for start in (0..positions).step_by(chunk as usize) {
             let length = chunk.min(positions - start);
             let of = |whole: &Tensor| whole.f_narrow(0, start, length);
-            let logits_NV = model.logits(&of(&hidden_ND)?);
-            let candidate_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
+            let candidate_NV = model
+                .logits(&of(&hidden_ND)?)
+                .f_log_softmax(-1, Kind::Float)?;
             if let Some((teacher, states_ND)) = &teacher_ND {
-                let logits_NV = teacher.logits(&of(states_ND)?)?;
-                let dense_NV = logits_NV.f_log_softmax(-1, Kind::Float)?;
-                sums.divergence += total(&divergence(&dense_NV, &candidate_NV)?)?;
+                let dense_NV = teacher
+                    .logits(&of(states_ND)?)?
+                    .f_log_softmax(-1, Kind::Float)?;
+                sums.add(0, &divergence(&dense_NV, &candidate_NV)?)?;
             }
             if wanted.surprise {
                 let target_N1 = of(&target_N)?.f_unsqueeze(1)?;
-                sums.surprise -= total(&candidate_NV.f_gather(1, &target_N1, false)?)?;
+                sums.add(1, &candidate_NV.f_gather(1, &target_N1, false)?)?;
             }
         }
         Ok(())
     }
 }
 
-/// The sum of float32 terms, in float64.
-fn total(terms: &Tensor) -> Result<f64, FitnessError> {
-    Ok(terms.f_sum(Kind::Double)?.double_value(&[]))
-}
-
 /// KL(P ‖ Q) of every position from log-probabilities: 2 × [N, V] → [N].
 fn divergence(log_p_NV: &Tensor, log_q_NV: &Tensor) -> Result<Tensor, FitnessError> {
-    let weighted_NV = log_p_NV.f_exp()?.f_mul(&log_p_NV.f_sub(log_q_NV)?)?;
+    // in place: four tensors as wide as the vocabulary are the most that scoring holds
+    let mut weighted_NV = log_p_NV.f_sub(log_q_NV)?;
+    let _ = weighted_NV.f_mul_(&log_p_NV.f_exp()?)?;
     Ok(weighted_NV.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?)
 }
 

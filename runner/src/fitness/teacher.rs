@@ -11,6 +11,7 @@ use tch::{Kind, Tensor};
 
 use super::FitnessError;
 use crate::model::{DenseModel, Model};
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 use crate::weights::{MappedTensors, StreamWriter};
 
@@ -35,7 +36,7 @@ pub fn write_teacher(
             return Err(FitnessError::Cancelled);
         }
         let tokens_BT = pool.batch(batch, pool.length(), dense.device());
-        let states_BTD = tch::no_grad(|| dense.hidden_states(&tokens_BT));
+        let states_BTD = no_grad(|| dense.hidden_states(&tokens_BT));
         file.append(&states_BTD)?;
         progress(tokens_BT.numel() as u64);
     }

@@ -1,23 +1,60 @@
 //! Grouped-query attention in which some query heads may be missing.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::cache::KeyValues;
 use super::{Positions, RmsNorm};
 
 /// Which key-value head each kept query head reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum KeyValueMap {
     /// Query head h reads head h / (H / K): the stock layout.
     Grouped,
     /// Query head h reads head `self[h]`: what is left when groups lost unequal numbers of heads.
-    Gathered(Vec<i64>),
+    Gathered(Gathered),
+}
+
+/// The key-value heads that query heads read, here and where they are read.
+#[derive(Debug)]
+pub struct Gathered {
+    heads: Vec<i64>,
+    index_H: Tensor,
+}
+
+impl Gathered {
+    fn new(heads: Vec<i64>, device: Device) -> Self {
+        let index_H = Tensor::from_slice(&heads).to_device(device);
+        Self { heads, index_H }
+    }
+}
+
+impl Clone for Gathered {
+    fn clone(&self) -> Self {
+        Self {
+            heads: self.heads.clone(),
+            index_H: self.index_H.shallow_clone(),
+        }
+    }
+}
+
+impl PartialEq for Gathered {
+    fn eq(&self, other: &Self) -> bool {
+        self.heads == other.heads
+    }
+}
+
+impl std::ops::Deref for Gathered {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.heads
+    }
 }
 
 impl KeyValueMap {
     /// The map of kept query heads, where `key_value_head[h]` is the head that kept query head h
-    /// has read since before pruning.
-    pub fn of(key_value_head: Vec<i64>, key_value_heads: i64) -> Self {
+    /// has read since before pruning; `device` is where the attention computes.
+    pub fn of(key_value_head: Vec<i64>, key_value_heads: i64, device: Device) -> Self {
         let queries = key_value_head.len() as i64;
         let regular = queries > 0
             && queries % key_value_heads == 0
@@ -25,7 +62,7 @@ impl KeyValueMap {
         if regular {
             Self::Grouped
         } else {
-            Self::Gathered(key_value_head)
+            Self::Gathered(Gathered::new(key_value_head, device))
         }
     }
 }
@@ -161,10 +198,9 @@ impl Attention {
                 attend(q_BHTE, &k, &v, Some(mask_TT), false, false)
             }
             (KeyValueMap::Gathered(read), mask_TT) => {
-                let index = Tensor::from_slice(read).to_device(q_BHTE.device());
                 let (k, v) = (
-                    k_BKTE.index_select(1, &index),
-                    v_BKTE.index_select(1, &index),
+                    k_BKTE.index_select(1, &read.index_H),
+                    v_BKTE.index_select(1, &read.index_H),
                 );
                 let causal = causal && mask_TT.is_none();
                 attend(q_BHTE, &k, &v, mask_TT, causal, false)
@@ -270,18 +306,16 @@ mod tests {
     fn a_kept_query_head_reads_the_key_value_head_of_the_original_numbering() {
         // 6 query heads in 2 groups of 3; heads 0, 4 and 5 are left
         let read = vec![0, 1, 1];
-        assert_eq!(
-            KeyValueMap::of(read.clone(), 2),
-            KeyValueMap::Gathered(read)
-        );
+        let KeyValueMap::Gathered(map) = KeyValueMap::of(read.clone(), 2, Device::Cpu) else {
+            panic!("the groups are unequal");
+        };
+        assert_eq!(*map, read);
     }
 
     #[test]
     fn equal_groups_in_order_are_the_stock_layout() {
-        assert_eq!(KeyValueMap::of(vec![0, 0, 1, 1], 2), KeyValueMap::Grouped);
-        assert_eq!(
-            KeyValueMap::of(vec![0, 0], 2),
-            KeyValueMap::Gathered(vec![0, 0])
-        );
+        let of = |heads| KeyValueMap::of(heads, 2, Device::Cpu);
+        assert_eq!(of(vec![0, 0, 1, 1]), KeyValueMap::Grouped);
+        assert!(matches!(of(vec![0, 0]), KeyValueMap::Gathered(_)));
     }
 }

@@ -6,7 +6,7 @@
 //! the block's earlier columns, so that the large updates happen once a block, as matrix products
 //! on what is still alive.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::PruneError;
 
@@ -35,7 +35,7 @@ pub fn column_order(
     let mut gram_N = state.gram_NN.diagonal(0, 0, 1).copy();
     let mut inverse_N = state.inverse_NN.diagonal(0, 0, 1).copy();
     while !state.index.is_empty() {
-        let block = Block::choose(&state, &mut gram_N, &mut inverse_N);
+        let block = Block::choose(&state, &mut gram_N, &mut inverse_N)?;
         for (&place, &score) in block.removed.iter().zip(&block.scores) {
             order.push(u32::try_from(state.index[place]).expect("columns are counted in 32 bits"));
             scores.push(score);
@@ -68,45 +68,55 @@ struct Block {
 }
 
 impl Block {
-    fn choose(state: &Live, gram_N: &mut Tensor, inverse_N: &mut Tensor) -> Self {
+    /// Chooses without waiting for the device: places stay there until the block is full.
+    fn choose(
+        state: &Live,
+        gram_N: &mut Tensor,
+        inverse_N: &mut Tensor,
+    ) -> Result<Self, PruneError> {
         let columns = state.index.len() as i64;
         let size = columns.min(BLOCK);
         let device = state.inverse_NN.device();
-        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Double, device));
-        let (u_NB, p_NB) = (zeros(&[columns, size]), zeros(&[columns, size]));
-        let (d_B, gamma_B) = (zeros(&[size]), zeros(&[size]));
-        let removed_N = Tensor::zeros([columns], (Kind::Bool, Device::Cpu)).to_device(device);
-        let (mut removed, mut scores) = (Vec::new(), Vec::new());
+        let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, device));
+        let square = [columns, size];
+        let (u_NB, p_NB) = (zeros(&square, Kind::Double), zeros(&square, Kind::Double));
+        let (d_B, gamma_B) = (zeros(&[size], Kind::Double), zeros(&[size], Kind::Double));
+        let (place_B, score_B) = (zeros(&[size], Kind::Int64), zeros(&[size], Kind::Double));
+        let mut removed_N = zeros(&[columns], Kind::Bool);
         for step in 0..size {
             let score_N = (&*gram_N / &*inverse_N).masked_fill(&removed_N, f64::INFINITY);
-            let place = score_N.argmin(0, false).int64_value(&[]);
-            scores.push(score_N.double_value(&[place]));
-            removed.push(place as usize);
+            let place_1 = score_N.argmin(0, true);
+            let at = |vector: &Tensor| vector.index_select(0, &place_1);
+            let row = |matrix: &Tensor| matrix.index_select(0, &place_1).squeeze_dim(0);
+            let column = |matrix: &Tensor| matrix.index_select(1, &place_1).squeeze_dim(1);
             // current columns, from those at the block's start and the block's earlier removals
             let (u_NE, p_NE) = (u_NB.narrow(1, 0, step), p_NB.narrow(1, 0, step));
             let (d_E, gamma_E) = (d_B.narrow(0, 0, step), gamma_B.narrow(0, 0, step));
-            let row_E = u_NE.get(place) / &d_E;
-            let mixed_E = (p_NE.get(place) - &gamma_E * &row_E) / &d_E;
-            let u_N = state.inverse_NN.select(1, place) - u_NE.mv(&row_E);
-            let p_N = state.gram_NN.select(1, place) - u_NE.mv(&mixed_E) - p_NE.mv(&row_E);
-            let (d, gamma) = (u_N.get(place), p_N.get(place));
-            let ratio_N = &u_N / &d;
-            *gram_N = &*gram_N - &ratio_N * &p_N * 2.0 + ratio_N.square() * &gamma;
+            let row_E = row(&u_NE) / &d_E;
+            let mixed_E = (row(&p_NE) - &gamma_E * &row_E) / &d_E;
+            let u_N = column(&state.inverse_NN) - u_NE.mv(&row_E);
+            let p_N = column(&state.gram_NN) - u_NE.mv(&mixed_E) - p_NE.mv(&row_E);
+            let (d_1, gamma_1) = (at(&u_N), at(&p_N));
+            let ratio_N = &u_N / &d_1;
+            *gram_N = &*gram_N - &ratio_N * &p_N * 2.0 + ratio_N.square() * &gamma_1;
             *inverse_N = &*inverse_N - &u_N * &ratio_N;
             u_NB.select(1, step).copy_(&u_N);
             p_NB.select(1, step).copy_(&p_N);
-            d_B.get(step).copy_(&d);
-            gamma_B.get(step).copy_(&gamma);
-            let _ = removed_N.get(place).fill_(1);
+            d_B.narrow(0, step, 1).copy_(&d_1);
+            gamma_B.narrow(0, step, 1).copy_(&gamma_1);
+            place_B.narrow(0, step, 1).copy_(&place_1);
+            score_B.narrow(0, step, 1).copy_(&at(&score_N));
+            let _ = removed_N.index_fill_(0, &place_1, 1);
         }
-        Self {
-            removed,
-            scores,
+        let places = Vec::<i64>::try_from(place_B)?;
+        Ok(Self {
+            removed: places.into_iter().map(|place| place as usize).collect(),
+            scores: Vec::<f64>::try_from(score_B)?,
             u_NB,
             p_NB,
             d_B,
             gamma_B,
-        }
+        })
     }
 
     fn kept(&self, columns: usize) -> Vec<i64> {

@@ -8,6 +8,7 @@ use tch::Tensor;
 
 use super::{Hessian, PruneError};
 use crate::model::Model;
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 
 /// What of the numerics plan a calibration needs.
@@ -38,7 +39,7 @@ pub fn calibrate(
     cancel: &AtomicBool,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<BlockHessians>, PruneError> {
-    tch::no_grad(|| {
+    no_grad(|| {
         let range = blocks.start as usize..blocks.end as usize;
         let mut sums = model.blocks[range.clone()]
             .iter()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use darwinlm_search::Pool;
+use darwinlm_search::{Piece, Pool};
 use tch::{Device, Kind, Tensor};
 
 use super::TokensError;
@@ -110,6 +110,12 @@ impl Sequences {
     pub fn sequence(&self, index: u32) -> &[i32] {
         let start = index as usize * self.length as usize;
         &self.ids[start..start + self.length as usize]
+    }
+
+    /// The whole sequences of some pieces: ids [S, length], 64-bit, on `device`.
+    pub fn rows(&self, pieces: &[Piece], device: Device) -> Tensor {
+        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
+        self.batch(&sequences, self.length, device)
     }
 
     /// The first `tokens` tokens of some sequences: ids [B, T], 64-bit, on `device`.

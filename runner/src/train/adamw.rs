@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::TrainError;
+use crate::no_grad::no_grad;
 
 /// Constants of the optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +77,7 @@ impl AdamW {
     /// Shortens all gradients together to the norm `most` if they are longer (Pascanu et al., arXiv
     /// 1211.5063). Nothing is read back from the device.
     pub fn clip(&self, most: f64) -> Result<(), TrainError> {
-        tch::no_grad(|| {
+        no_grad(|| {
             let mut gradients: Vec<Tensor> = self.weights.iter().map(Tensor::grad).collect();
             gradients.retain(Tensor::defined);
             let norms = gradients
@@ -107,7 +108,7 @@ impl AdamW {
         let mean_scale = 1.0 / (1.0 - beta1.powi(self.steps));
         let square_scale = 1.0 / (1.0 - beta2.powi(self.steps));
         let moments = self.means.iter_mut().zip(&mut self.squares);
-        tch::no_grad(|| {
+        no_grad(|| {
             for (weight, (mean, square)) in self.weights.iter_mut().zip(moments) {
                 let mut gradient = weight.grad();
                 if !gradient.defined() {

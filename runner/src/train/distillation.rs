@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::TrainError;
 use crate::model::Model;
+use crate::no_grad::no_grad;
 
 /// A part of the loss that is KL(dense ‖ model).
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub struct SoftTargets<'a> {
 impl<'a> Distillation<'a> {
     /// Reads token ids [B, T] with the dense model.
     pub fn over(&self, tokens_BT: &Tensor) -> Result<SoftTargets<'a>, TrainError> {
-        let states_BTD = tch::no_grad(|| self.dense.hidden_states(tokens_BT));
+        let states_BTD = no_grad(|| self.dense.hidden_states(tokens_BT));
         Ok(SoftTargets {
             states_ND: states_BTD.f_flatten(0, 1)?,
             dense: self.dense,
@@ -37,19 +38,22 @@ impl<'a> Distillation<'a> {
 
 impl SoftTargets<'_> {
     /// Takes the teacher's probabilities off the gradient of some positions' logits, and returns
-    /// what they add to the loss: n positions from `start`, log-probabilities of the model [n, V].
+    /// what they add to the loss [], float64: n positions from `start`, log-probabilities of the model [n, V].
     pub(super) fn add(
         &self,
         start: i64,
         n: i64,
         log_q_nV: &Tensor,
         slope_nV: &mut Tensor,
-    ) -> Result<f64, TrainError> {
-        let logits_nV = self.dense.logits(&self.states_ND.f_narrow(0, start, n)?);
-        let log_p_nV = logits_nV.f_log_softmax(-1, Kind::Float)?;
+    ) -> Result<Tensor, TrainError> {
+        let states_nD = self.states_ND.f_narrow(0, start, n)?;
+        let log_p_nV = self
+            .dense
+            .logits(&states_nD)
+            .f_log_softmax(-1, Kind::Float)?;
         let share_nV = log_p_nV.f_exp()?.f_mul_scalar(self.share)?;
         let _ = slope_nV.f_sub_(&share_nV)?;
         let divergence_nV = share_nV.f_mul(&log_p_nV.f_sub(log_q_nV)?)?;
-        Ok(divergence_nV.f_sum(Kind::Double)?.double_value(&[]))
+        Ok(divergence_nV.f_sum(Kind::Double)?)
     }
 }

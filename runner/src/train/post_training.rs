@@ -124,8 +124,12 @@ impl<'a> PostTraining<'a> {
         if batch.is_empty() {
             return Ok(0);
         }
-        let (pool, teacher) = (self.pool, self.teacher);
-        let loss = self.trainer.gradients(pool, &batch, teacher, cancel)?;
+        let ids_SL = self.pool.rows(&batch, self.trainer.model().device());
+        let loss = self
+            .trainer
+            .gradients(&ids_SL, &batch, self.teacher, cancel)?;
+        // the one time that a step is waited for
+        let loss = loss.f_double_value(&[])?;
         if !loss.is_finite() {
             return Err(self.non_finite("loss"));
         }

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::{AdamW, AdamWSettings, Distillation, TrainError, head_gradients};
 use crate::fitness::batches;
 use crate::model::Model;
+use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
 
 /// How a candidate is trained.
@@ -31,7 +32,7 @@ pub enum Trained {
         /// Cross-entropy of the last step before it was taken.
         last_loss: Option<f64>,
     },
-    /// The loss of a step was infinite or no number; the weights are of no use any more.
+    /// The loss of some step was infinite or no number; the weights are of no use any more.
     NonFinite,
 }
 
@@ -62,6 +63,9 @@ impl Trainer {
 
     /// Trains on one minibatch with a fresh optimizer, so that training on several in turn can be
     /// taken up again from the weights alone. `progress` hears of tokens.
+    ///
+    /// The device is fed the tokens at the start and asked for the losses at the end: a step in
+    /// between neither uploads nor waits.
     pub fn train(
         &mut self,
         pool: &Sequences,
@@ -71,17 +75,17 @@ impl Trainer {
     ) -> Result<Trained, TrainError> {
         let mut optimizer = AdamW::new(self.leaves(), self.settings.adamw)?;
         let pieces = minibatch.pieces(pool.length());
-        let mut last_loss = None;
+        let ids_SL = pool.rows(&pieces, self.model.device());
+        let (mut rows, mut losses) = (0, Vec::new());
         for batch in pieces.chunks(self.settings.batch_sequences.max(1) as usize) {
-            let loss = self.gradients(pool, batch, None, cancel)?;
-            if !loss.is_finite() {
-                return Ok(Trained::NonFinite);
-            }
+            let count = batch.len() as i64;
+            let ids_sL = ids_SL.f_narrow(0, rows, count)?;
+            losses.push(self.gradients(&ids_sL, batch, None, cancel)?);
             optimizer.step()?;
-            last_loss = Some(loss);
+            rows += count;
             progress(batch.iter().map(|piece| u64::from(piece.tokens)).sum());
         }
-        Ok(Trained::Finished { last_loss })
+        trained(&losses)
     }
 
     /// The weights, shared with an optimizer.
@@ -90,38 +94,39 @@ impl Trainer {
         weights.map(|(_, weight)| weight.shallow_clone()).collect()
     }
 
-    /// Computes the gradients of one optimizer step, and returns its mean loss in nats per token.
+    /// Computes the gradients of one optimizer step over pieces whose whole sequences are `ids_SL`,
+    /// and returns its mean loss in nats per token: [], float64, on the device.
     pub(super) fn gradients(
         &mut self,
-        pool: &Sequences,
+        ids_SL: &Tensor,
         batch: &[Piece],
         teacher: Option<Distillation<'_>>,
         cancel: &AtomicBool,
-    ) -> Result<f64, TrainError> {
+    ) -> Result<Tensor, TrainError> {
         let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
         let positions = tokens - batch.len() as u64;
-        let mut sum = 0.0;
+        let mut sum = Tensor::f_zeros([], (Kind::Double, self.model.device()))?;
+        let mut rows = 0;
         for micro_batch in batches(batch, self.settings.micro_batch_sequences) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(TrainError::Cancelled);
             }
-            sum += self.accumulate(pool, micro_batch, positions, teacher)?;
+            let (count, tokens) = (micro_batch.len() as i64, i64::from(micro_batch[0].tokens));
+            let ids_BT = ids_SL.f_narrow(0, rows, count)?.f_narrow(1, 0, tokens)?;
+            let _ = sum.f_add_(&self.accumulate(&ids_BT, positions, teacher)?)?;
+            rows += count;
         }
-        Ok(sum / positions as f64)
+        Ok(sum.f_div_scalar(positions as f64)?)
     }
 
-    /// Adds the gradients of some pieces and returns the sum of their losses.
+    /// Adds the gradients of some sequences and returns the sum of their losses [], float64.
     fn accumulate(
         &mut self,
-        pool: &Sequences,
-        pieces: &[Piece],
+        ids_BT: &Tensor,
         positions: u64,
         teacher: Option<Distillation<'_>>,
-    ) -> Result<f64, TrainError> {
-        let tokens = pieces[0].tokens;
-        let sequences: Vec<u32> = pieces.iter().map(|piece| piece.sequence).collect();
-        let ids_BT = pool.batch(&sequences, tokens, self.model.device());
-        let predicting = i64::from(tokens) - 1;
+    ) -> Result<Tensor, TrainError> {
+        let predicting = ids_BT.size()[1] - 1;
         // the last token predicts nothing and, attention being causal, nothing looks at it
         let read_BT = ids_BT.f_narrow(1, 0, predicting)?;
         let soft = teacher.map(|teacher| teacher.over(&read_BT)).transpose()?;
@@ -132,7 +137,7 @@ impl Trainer {
         let mut output_gradient_VD = output_VD.detach().f_zeros_like()?;
         let scale = 1.0 / positions as f64;
         let chunk = i64::from(self.settings.logit_chunk_tokens);
-        let (sum, slope_ND) = tch::no_grad(|| {
+        let (sum, slope_ND) = no_grad(|| {
             let gradient = &mut output_gradient_VD;
             let soft = soft.as_ref();
             head_gradients(
@@ -146,7 +151,7 @@ impl Trainer {
             .f_backward()?;
         let mut gradient = output_VD.grad();
         if gradient.defined() {
-            let _ = tch::no_grad(|| gradient.f_add_(&output_gradient_VD))?;
+            let _ = no_grad(|| gradient.f_add_(&output_gradient_VD))?;
         } else {
             // an untied matrix takes part in no graph here: let autograd put the gradient in place
             output_VD
@@ -156,4 +161,18 @@ impl Trainer {
         }
         Ok(sum)
     }
+}
+
+/// What the losses of all steps come to: the one time that a minibatch is waited for.
+fn trained(losses: &[Tensor]) -> Result<Trained, TrainError> {
+    if losses.is_empty() {
+        return Ok(Trained::Finished { last_loss: None });
+    }
+    let losses = Vec::<f64>::try_from(Tensor::f_stack(losses, 0)?)?;
+    Ok(match losses.iter().all(|loss| loss.is_finite()) {
+        true => Trained::Finished {
+            last_loss: losses.last().copied(),
+        },
+        false => Trained::NonFinite,
+    })
 }

@@ -12,7 +12,7 @@ mod observed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use darwinlm_task::paths::RunPaths;
+use darwinlm_task::paths;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ struct Owner {
 #[derive(Debug)]
 pub struct Claims {
     store: Store,
-    paths: RunPaths,
+    prefix: String,
     worker: String,
     times: ClaimTimes,
     observed: Observed,
@@ -78,11 +78,12 @@ pub enum Claimed {
 }
 
 impl Claims {
-    /// The claims of a run, as seen by a worker that knows nothing of them yet.
-    pub fn new(store: &Store, paths: &RunPaths, worker: &str, times: ClaimTimes) -> Self {
+    /// The claims below a prefix (a run's own, or a folder's that several runs fill), as seen by a
+    /// worker that knows nothing of them yet.
+    pub fn new(store: &Store, prefix: &str, worker: &str, times: ClaimTimes) -> Self {
         Self {
             store: store.clone(),
-            paths: paths.clone(),
+            prefix: prefix.to_owned(),
             worker: worker.to_owned(),
             times,
             observed: Observed::default(),
@@ -120,7 +121,7 @@ impl Claims {
         loop {
             let attempt = self.observed.subject(subject).attempt;
             if attempt > 0 {
-                let key = self.paths.beat(subject, attempt);
+                let key = paths::beat(&self.prefix, subject, attempt);
                 let bytes = self.store.get_if_exists(&key).await?;
                 // A damaged beat counts as one that stands still: the claim is retaken in time.
                 let beat = bytes.and_then(|bytes| serde_json::from_slice::<Beat>(&bytes).ok());
@@ -128,7 +129,7 @@ impl Claims {
             }
             if !self
                 .store
-                .exists(&self.paths.claim(subject, attempt + 1))
+                .exists(&paths::claim(&self.prefix, subject, attempt + 1))
                 .await?
             {
                 return Ok(());
@@ -143,7 +144,7 @@ impl Claims {
             worker: self.worker.clone(),
         };
         let text = serde_json::to_vec(&owner).expect("a token and a name are JSON");
-        let key = self.paths.claim(subject, attempt);
+        let key = paths::claim(&self.prefix, subject, attempt);
         let settled = self.store.settle(&key, Bytes::from(text)).await?;
         self.observed.saw_attempt(subject, attempt);
         if !settled.ours {
@@ -151,7 +152,7 @@ impl Claims {
         }
         let beating = Beating::start(
             self.store.clone(),
-            self.paths.beat(subject, attempt),
+            paths::beat(&self.prefix, subject, attempt),
             self.times.beat,
         );
         tracing::debug!(subject, attempt, "Claimed.");

@@ -125,7 +125,7 @@ impl<'options> Worker<'options> {
             offset: usize::try_from((high ^ low) >> 33).expect("31 bits fit"),
             results: Results::new(store, paths),
             validations: Validations::new(store, paths),
-            claims: Claims::new(store, paths, &options.worker, options.times),
+            claims: Claims::new(store, paths.prefix(), &options.worker, options.times),
             runner: RunnerThread::start(runner, Arc::new(problem.clone())),
             search: replay.search,
             cost: GenerationCost::default(),

@@ -39,6 +39,17 @@ pub fn latency(digest: &str) -> String {
     format!("latency/{digest}.json")
 }
 
+/// `<prefix>/claims/<subject>/<attempt>`: create-only, holds the owner's token. The prefix is a run's
+/// own, or that of a folder that several runs fill together.
+pub fn claim(prefix: &str, subject: &str, attempt: u32) -> String {
+    format!("{prefix}/claims/{subject}/{attempt}")
+}
+
+/// `<prefix>/claims/<subject>/<attempt>.beat`: overwritten by the owner.
+pub fn beat(prefix: &str, subject: &str, attempt: u32) -> String {
+    format!("{prefix}/claims/{subject}/{attempt}.beat")
+}
+
 /// The keys below one run's own prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPaths {
@@ -86,16 +97,6 @@ impl RunPaths {
     /// `trials/<trial>.json`: a trial's result, create-only.
     pub fn trial(&self, trial: &TrialId) -> String {
         format!("{}/trials/{trial}.json", self.prefix)
-    }
-
-    /// `claims/<subject>/<attempt>`: create-only, holds the owner's token.
-    pub fn claim(&self, subject: &str, attempt: u32) -> String {
-        format!("{}/claims/{subject}/{attempt}", self.prefix)
-    }
-
-    /// `claims/<subject>/<attempt>.beat`: overwritten by the owner.
-    pub fn beat(&self, subject: &str, attempt: u32) -> String {
-        format!("{}/claims/{subject}/{attempt}.beat", self.prefix)
     }
 
     /// `workers/<worker>.json`: one worker's own times.

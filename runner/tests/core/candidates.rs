@@ -124,7 +124,10 @@ fn pruned_query_heads_keep_reading_their_own_key_value_head() {
         assert_eq!(attention.query_heads(), kept.len() as i64);
         assert_eq!(attention.key_value_heads(), 2);
         let read: Vec<i64> = kept.iter().map(|&head| i64::from(head / 3)).collect();
-        assert_eq!(attention.key_value_map, KeyValueMap::of(read, 2));
+        assert_eq!(
+            attention.key_value_map,
+            KeyValueMap::of(read, 2, Device::Cpu)
+        );
     }
 }
 

@@ -150,6 +150,7 @@ fn the_distilled_loss_and_its_gradients_are_autograds() {
         )
         .unwrap();
         let expected = loss.double_value(&[]);
+        let sum = sum.double_value(&[]);
         assert!((sum - expected).abs() < 1e-4 * expected, "{sum} {expected}");
         let close = |found: &Tensor, expected: &Tensor| {
             tiny::relative(&found.to_kind(Kind::Double), expected) < 1e-5

@@ -46,9 +46,14 @@ pub(crate) fn start(world: &World, task: Value) -> Child {
 
 /// A worker at a task.
 pub(crate) fn command(world: &World, task: Value) -> Command {
+    command_of("tiny", world, task)
+}
+
+/// A worker at a task of a run of this name; only one of a world reports where the tests look.
+pub(crate) fn command_of(run: &str, world: &World, task: Value) -> Command {
     let spec = json!({
         "version": darwinlm_task::VERSION,
-        "run": RunIdentity { namespace: "local".into(), name: "tiny".into(), uid: "uid".into() },
+        "run": RunIdentity { namespace: "local".into(), name: run.into(), uid: "uid".into() },
         "store": format!("file://{}", world.path("store").display()),
         "device": DeviceRequest::Cpu,
         "task": task,

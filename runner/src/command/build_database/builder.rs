@@ -13,14 +13,21 @@ use tokio::task::block_in_place;
 
 use crate::command::work::{Ended, store_failure};
 use crate::database::{self, Manifest, ModuleEntry};
+use crate::device;
 use crate::failure::{Failure, OrFail};
+use crate::memory::Sizes;
 use crate::model::DenseModel;
+use crate::no_grad::no_grad;
 use crate::prune::{CalibrationSettings, PruneError, build_module, calibrate};
 use crate::stitch::columns_per_unit;
 use crate::tokens::Sequences;
 
-/// Hessians of a range of blocks are held at once, up to this many bytes.
+/// On the CPU, Hessians of a range of blocks are held at once up to this many bytes.
 const HESSIAN_BYTES: u64 = 4 << 30;
+
+/// On a device, the hundredths of what is free for Hessians that they may take: the rest is for
+/// what lies between tensors.
+const HESSIAN_PERCENT: u64 = 90;
 
 /// The unit of progress once the Hessians are there.
 pub(super) const MODULES: &str = "modules";
@@ -45,16 +52,20 @@ pub(super) struct Builder<'a> {
     pub(super) scratch: &'a Path,
     pub(super) name: &'a str,
     pub(super) cancel: &'a AtomicBool,
+    /// What decides how many blocks' Hessians fit on the device.
+    pub(super) sizes: &'a Sizes,
 }
 
 impl Builder<'_> {
     /// Contiguous ranges of blocks: at least one a worker, and more if their Hessians do not fit.
     pub(super) fn ranges(&self, workers: u32) -> Vec<Range<u32>> {
         let shape = &self.recipe.shape;
-        let square = |columns: u64| columns * columns * 4;
-        let attention = u64::from(shape.query_heads) * u64::from(shape.head_dim);
-        let block = square(attention) + square(u64::from(shape.intermediate));
-        let fitting = u32::try_from((HESSIAN_BYTES / block).max(1)).unwrap_or(u32::MAX);
+        let room = match device::capacity(self.dense.model.device()) {
+            None => HESSIAN_BYTES,
+            Some(bytes) => bytes.saturating_sub(self.sizes.building(0)) / 100 * HESSIAN_PERCENT,
+        };
+        let fitting = (room / self.sizes.hessians()).max(1);
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
         let blocks = fitting.min(shape.blocks.div_ceil(workers.max(1)));
         let starts = (0..shape.blocks).step_by(blocks as usize);
         starts
@@ -64,21 +75,23 @@ impl Builder<'_> {
 
     /// Whether every module of the range is in the store.
     pub(super) async fn is_done(&self, range: &Range<u32>) -> Result<bool, Failure> {
+        Ok(self.open(range).await?.is_empty())
+    }
+
+    /// From the first block of the range that lacks a module to the last one: others need neither
+    /// Hessians nor, behind the last, a forward pass.
+    async fn open(&self, range: &Range<u32>) -> Result<Range<u32>, Failure> {
+        let mut open = range.end..range.start;
         for block in range.clone() {
             for kind in ModuleKind::ALL {
                 let part = Module { block, kind }.to_string();
-                if self
-                    .writer
-                    .part(&part)
-                    .await
-                    .map_err(store_failure)?
-                    .is_none()
-                {
-                    return Ok(false);
+                let part = self.writer.part(&part).await.map_err(store_failure)?;
+                if part.is_none() {
+                    open = open.start.min(block)..block + 1;
                 }
             }
         }
-        Ok(true)
+        Ok(open)
     }
 
     /// Builds the modules of a range that are not in the store yet.
@@ -87,6 +100,7 @@ impl Builder<'_> {
         range: &Range<u32>,
         mut progress: impl FnMut(u64, u64, &str),
     ) -> Result<Ended, Failure> {
+        let range = self.open(range).await?;
         let tokens = u64::from(self.calibration.count()) * u64::from(self.calibration.length());
         let settings = CalibrationSettings {
             batch_sequences: self.recipe.hessian_batch_sequences,
@@ -152,10 +166,9 @@ impl Builder<'_> {
         let width = columns_per_unit(&self.recipe.shape, module.kind);
         let ladder = &self.recipe.ladders[module.kind];
         let damping = self.recipe.damping_permille;
-        let levels = block_in_place(|| {
-            tch::no_grad(|| build_module(owner, hessian_NN, width, ladder, damping))
-        })
-        .or_fail(ExitCode::BadData, format!("failed to prune {module}"))?;
+        let levels =
+            block_in_place(|| no_grad(|| build_module(owner, hessian_NN, width, ladder, damping)))
+                .or_fail(ExitCode::BadData, format!("failed to prune {module}"))?;
         let folder = self.scratch.join(format!("scratch-{}", self.name));
         let doing = || format!("failed to write into {}", folder.display());
         std::fs::create_dir_all(&folder).or_fail(ExitCode::PermissionDenied, doing())?;

@@ -18,6 +18,7 @@ use crate::command::work::store_failure;
 use crate::database::Manifest;
 use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};
+use crate::memory::Sizes;
 use crate::model::DenseModel;
 use crate::tokens::Sequences;
 
@@ -85,6 +86,13 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
             ),
         ));
     }
+    let sizes = Sizes {
+        shape: recipe.shape.clone(),
+        windows: dense.config.windows.clone(),
+        numerics,
+        sequence_length: calibration.length(),
+        batch_sequences: numerics.micro_batch_sequences,
+    };
     let builder = Builder {
         dense: &dense,
         calibration: &calibration,
@@ -93,6 +101,7 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
         scratch: &arguments.out,
         name: "by-hand",
         cancel: &AtomicBool::new(false),
+        sizes: &sizes,
     };
     for range in builder.ranges(1) {
         let tell =

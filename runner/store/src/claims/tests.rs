@@ -1,6 +1,7 @@
 //! Claims on a paused clock: sixty seconds pass at once, and exactly.
 
 use darwinlm_task::RunIdentity;
+use darwinlm_task::paths::RunPaths;
 use tokio::time::advance;
 
 use super::*;
@@ -18,7 +19,14 @@ fn paths() -> RunPaths {
 
 fn observers(count: usize) -> Vec<Claims> {
     let store = Store::open("memory:///").unwrap();
-    let new = |i| Claims::new(&store, &paths(), &format!("w{i}"), ClaimTimes::default());
+    let new = |i| {
+        Claims::new(
+            &store,
+            paths().prefix(),
+            &format!("w{i}"),
+            ClaimTimes::default(),
+        )
+    };
     (0..count).map(new).collect()
 }
 
@@ -113,7 +121,7 @@ async fn exceptions_are_counted_over_all_workers_and_vanished_owners_are_not() {
     last.fail("third").await;
     // Also a worker that was not there for any of it knows them all.
     let store = claims[0].store.clone();
-    let mut late = Claims::new(&store, &paths(), "late", ClaimTimes::default());
+    let mut late = Claims::new(&store, paths().prefix(), "late", ClaimTimes::default());
     match late.claim(SUBJECT, 3).await.unwrap() {
         Claimed::Failed { messages } => assert_eq!(messages, ["first", "second", "third"]),
         other => panic!("claimed a fourth time: {other:?}"),
@@ -126,7 +134,7 @@ async fn a_damaged_beat_stands_still() {
     let claim = mine(&mut claims[0]).await;
     pass(11).await;
     drop(claim);
-    let key = paths().beat(SUBJECT, 1);
+    let key = paths::beat(paths().prefix(), SUBJECT, 1);
     assert!(claims[0].store.exists(&key).await.unwrap());
     claims[0]
         .store
@@ -144,7 +152,7 @@ async fn looking_at_a_held_claim_costs_one_look_in_two_seconds() {
     let _claim = mine(&mut claims[0]).await;
     assert!(is_held(&mut claims[1]).await);
     // Nothing is read until then: even a second attempt goes unseen.
-    let key = paths().claim(SUBJECT, 2);
+    let key = paths::claim(paths().prefix(), SUBJECT, 2);
     claims[0].store.put_create(&key, "{}".into()).await.unwrap();
     assert!(is_held(&mut claims[1]).await);
     assert_eq!(claims[1].observed.subject(SUBJECT).attempt, 1);

@@ -16,7 +16,7 @@ async fn a_claim_whose_answer_was_lost_is_still_mine() {
         Fault::Forgotten,
     ] {
         let broken = Broken::new(fault, "claims", 1);
-        let mut claims = Claims::new(&broken.store(), &paths(), "a", PATIENT);
+        let mut claims = Claims::new(&broken.store(), paths().prefix(), "a", PATIENT);
         let claimed = claims.claim("g000001-s0-t000", 3).await.unwrap();
         assert!(
             matches!(claimed, Claimed::Mine(_)),
@@ -31,7 +31,7 @@ async fn a_claim_whose_answer_was_lost_is_still_mine() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_stays_away_is_an_error_after_five_attempts() {
     let broken = Broken::new(Fault::RequestLost, "claims", 100);
-    let mut claims = Claims::new(&broken.store(), &paths(), "a", PATIENT);
+    let mut claims = Claims::new(&broken.store(), paths().prefix(), "a", PATIENT);
     let error = claims.claim("g000001-s0-t000", 3).await.unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::StoreUnavailable);
     assert!(
