@@ -11,8 +11,10 @@ fn main() {
         return;
     };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libraries}");
-    let calls = "src/device/calls.cpp";
-    println!("cargo:rerun-if-changed={calls}");
+    let calls = ["src/device/calls.cpp", "src/device/memory.cpp"];
+    for file in calls {
+        println!("cargo:rerun-if-changed={file}");
+    }
     let headers = Path::new(&libraries).with_file_name("include");
     cc::Build::new()
         .cpp(true)
@@ -20,6 +22,6 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(headers)
         .warnings(false)
-        .file(calls)
+        .files(calls)
         .compile("darwinlm_calls");
 }

@@ -156,6 +156,7 @@ fn a_training_is_as_long_as_data_and_sequences_allow() {
     assert_eq!((training.tokens, training.batch_sequences), (4096, 8));
     assert_eq!(training.sequence_length, 32, "as long as the data's");
     assert_eq!(training.distillation_percent, 0);
+    assert_eq!(training.checkpoint_every_tokens, 205, "a twentieth");
     let edited = |to: &str| {
         let run = parsed(&RUN.replacen("{tokens: 4096, batchSequences: 8}", to, 1));
         validate(&run, &Placement::Pods)

@@ -17,7 +17,7 @@ use darwinlm_runner::stitch::stitch;
 use darwinlm_runner::train::{
     AdamWSettings, Distillation, LearningRate, PostTraining, PostTrainingSettings, TrainSettings,
 };
-use darwinlm_runner::weights::write_tensors;
+use darwinlm_runner::weights::{MappedTensors, write_tensors};
 use darwinlm_search::{AttentionUnit, Genome, Level, Minibatch, Module, ModuleKind};
 use darwinlm_task::QueryHeadLayout;
 use serde_json::Value;
@@ -348,7 +348,7 @@ fn trained_as_by_pytorch(name: &str, share: f64) {
         share,
     };
     let teacher = (share > 0.0).then_some(teacher);
-    let mut run = PostTraining::new(&survivor, settings, &pool, &order, teacher).unwrap();
+    let mut run = PostTraining::new(survivor, settings, &pool, &order, teacher).unwrap();
     while !run.is_done() {
         run.step(&AtomicBool::new(false)).unwrap();
     }
@@ -361,6 +361,24 @@ fn trained_as_by_pytorch(name: &str, share: f64) {
         let difference = (found - expected).abs() / expected;
         assert!(difference < 1e-4, "{name}: {:?} {said}", run.losses());
     }
+    let norms: std::collections::BTreeMap<String, f64> =
+        serde_json::from_value(said["norms"].clone()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trained.safetensors");
+    run.write_weights(&path).unwrap();
+    let trained = MappedTensors::open(&path).unwrap();
+    let mut compared = 0;
+    for weight in trained.names() {
+        // transformers has a head of zeros where an attention was removed, and no norm of it
+        let norm = norms[&weight];
+        let found = trained.float(&weight).unwrap().norm().double_value(&[]);
+        assert!(
+            (found - norm).abs() < 1e-4 * norm,
+            "{weight}: {found} {norm}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared}");
     let learnt = run.losses()[0] - run.losses()[6];
     assert!(learnt > 0.01, "{name}: {:?}", run.losses());
 }

@@ -243,7 +243,7 @@ fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> 
             0,
         );
         for &gone in &order {
-            let _ = blocks_UGG
+            blocks_UGG
                 .get(i64::from(gone))
                 .copy_(&Tensor::eye(width, (Kind::Double, Device::Cpu)));
         }
@@ -322,7 +322,7 @@ fn a_real_candidate_computes_the_same_shrunk_masked_and_exported() {
     let hessians = hessians(&dense);
     let stream = tokenize(&dense, prose(1));
     let ids_BT = Sequences::pack(&stream[..256], 128).batch(&[0, 1], 128, Device::Cpu);
-    let logits = |model: &Model| tch::no_grad(|| model.logits(&model.hidden_states(&ids_BT)));
+    let logits = |model: &Model| no_grad(|| model.logits(&model.hidden_states(&ids_BT)));
     for unit in [AttentionUnit::QueryHead, AttentionUnit::KeyValueGroup] {
         let (folder, shape) = (tempfile::tempdir().unwrap(), dense.config.shape(unit));
         let ladders = ladders(unit);

@@ -46,7 +46,8 @@ def main(folder):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         losses.append(loss.item())
-    print(json.dumps({"losses": losses}))
+    norms = {name: weight.norm().item() for name, weight in model.named_parameters()}
+    print(json.dumps({"losses": losses, "norms": norms}))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ use crate::search::DECIMAL;
 #[serde(rename_all = "camelCase")]
 pub struct PostTraining {
     /// Tokens to train on. The training slice is repeated, in another order each time, at most 100
-    /// times.
+    /// times: the default, the paper's, needs data.training.tokens of at least 100 million.
     #[serde(default = "tokens")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
     pub tokens: i64,
@@ -55,9 +55,10 @@ pub struct PostTraining {
     #[schemars(range(min = 1, max = 1024))]
     pub workers: i32,
     /// A checkpoint is written after every so many tokens: what a killed worker loses at most.
-    #[serde(default = "checkpoint_every_tokens")]
+    /// Absent: a twentieth of `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
-    pub checkpoint_every_tokens: i64,
+    pub checkpoint_every_tokens: Option<i64>,
 }
 
 /// As much as DarwinLM trains (arXiv 2502.07780).
@@ -91,8 +92,4 @@ fn gradient_norm() -> String {
 
 fn workers() -> i32 {
     1
-}
-
-fn checkpoint_every_tokens() -> i64 {
-    100_000_000
 }

@@ -41,7 +41,8 @@ pub struct PruningRunStatus {
     /// GPU seconds by cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<GpuSeconds>,
-    /// GPU hours spent so far, all causes together, as a decimal number.
+    /// GPU hours of the search so far, all causes together, as a decimal number: other tasks are not
+    /// counted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub gpu_hours: Option<String>,

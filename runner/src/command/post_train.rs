@@ -65,6 +65,7 @@ pub(super) async fn task(
     );
     loop {
         if let Some((losses, key)) = job.checkpoints.trained().await? {
+            job.checkpoints.sweep(u64::MAX).await?;
             job.say(training.tokens, losses.last(), Some(key));
             return Ok(Ended::Done);
         }
@@ -73,7 +74,11 @@ pub(super) async fn task(
         }
         match claims.claim(&subject, EXCEPTIONS).await {
             Ok(Claimed::Mine(claim)) => {
-                let ended = caught(job.train()).await;
+                // the owner before may have finished between our look and our claim
+                let ended = match job.checkpoints.trained().await? {
+                    Some(_) => Ok(Ended::Done),
+                    None => caught(job.train(&claim)).await,
+                };
                 if let Some(stopped) = conclude(claim, ended).await? {
                     return Ok(stopped);
                 }
@@ -122,7 +127,7 @@ struct Training<'a> {
 
 impl Training<'_> {
     /// Takes every step that is left.
-    async fn train(&self) -> Result<Ended, Failure> {
+    async fn train(&self, claim: &Claim) -> Result<Ended, Failure> {
         let Self {
             context, prepared, ..
         } = self;
@@ -140,10 +145,9 @@ impl Training<'_> {
         let dense = (share > 0.0).then_some(dense.model);
         let teacher = dense.as_ref().map(|dense| Distillation { dense, share });
         let mut run = block_in_place(|| {
-            PostTraining::new(&survivor, settings, &pool, &order, teacher)
+            PostTraining::new(survivor, settings, &pool, &order, teacher)
                 .or_fail(ExitCode::Bug, "failed to start training")
         })?;
-        drop(survivor);
         let mut newest = self.checkpoints.resume(&mut run).await?;
         let mut unsaved = 0;
         self.say(run.tokens(), run.losses().last(), newest.clone());
@@ -155,13 +159,25 @@ impl Training<'_> {
             context.metrics.tokens_trained.inc_by(taken);
             unsaved += taken;
             if unsaved >= self.training.checkpoint_every_tokens && !run.is_done() {
+                if claim.is_lost().await.map_err(store_failure)? {
+                    return Ok(self.lost());
+                }
                 newest = Some(self.checkpoints.write(&run).await?);
                 unsaved = 0;
             }
             self.say(run.tokens(), run.losses().last(), newest.clone());
         }
+        if claim.is_lost().await.map_err(store_failure)? {
+            return Ok(self.lost());
+        }
         self.checkpoints.finish(&run).await?;
         Ok(Ended::Done)
+    }
+
+    /// Another worker trains: this one must not write beside it.
+    fn lost(&self) -> Ended {
+        tracing::warn!("the claim was retaken while this worker stood still; it leaves");
+        Ended::Stopped
     }
 
     /// Says how far the training is.
@@ -189,10 +205,14 @@ fn failure(error: TrainError) -> Failure {
             ExitCode::BadSpec,
             REASON_NON_FINITE,
             format!(
-                "post-training: {error}; a lower spec.postTraining.learningRate or gradientNorm \
-                 may do"
+                "post-training: {error}; in another run, a lower spec.postTraining.learningRate or \
+                 gradientNorm may do"
             ),
         ),
+        // a full or broken disk, as likely as not: nothing that is wrong with the training
+        TrainError::Weights(error) => Err::<(), _>(error)
+            .or_fail(ExitCode::StoreUnavailable, "failed to keep a checkpoint")
+            .expect_err("it is an error"),
         error => Err::<(), _>(error)
             .or_fail(ExitCode::Bug, "failed to train")
             .expect_err("it is an error"),

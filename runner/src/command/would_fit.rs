@@ -48,12 +48,6 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
     let dense = sizes.dense_blocks();
     let need = match task {
         Task::Prepare { .. } | Task::Export { .. } => return Ok(None),
-        // no more than a pass of the dense model: modules are cut from it one at a time
-        Task::Measure { .. } => Need {
-            sizes,
-            fields: SEARCH_FIELDS,
-            bytes: Box::new(Sizes::teacher_pass),
-        },
         Task::BuildDatabase { .. } => Need {
             sizes,
             fields: SEARCH_FIELDS,
@@ -93,8 +87,8 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
                 bytes: Box::new(move |sizes| sizes.post_training(&kept, teaches)),
             }
         }
-        // the dense model is the largest that is measured
-        Task::Evaluate { .. } => Need {
+        // the dense model is the largest that is measured or timed
+        Task::Measure { .. } | Task::Evaluate { .. } => Need {
             sizes,
             fields: SEARCH_FIELDS,
             bytes: Box::new(move |sizes| sizes.evaluation(&dense)),

@@ -40,29 +40,3 @@ extern "C" void darwinlm_cuda_give_back() {
     // What is kept stays kept.
   }
 }
-
-// Bytes that tensors hold on a CUDA device, or held at most since the peak was forgotten; -1 where
-// no allocator counts them.
-extern "C" int64_t darwinlm_cuda_bytes(int8_t device, bool peak) {
-  try {
-    auto* allocator = c10::getDeviceAllocator(c10::kCUDA);
-    if (!allocator->initialized()) {
-      return -1;
-    }
-    const auto bytes = allocator->getDeviceStats(device).allocated_bytes[0];
-    return peak ? bytes.peak : bytes.current;
-  } catch (const std::exception&) {
-    return -1;
-  }
-}
-
-extern "C" void darwinlm_cuda_forget_peak(int8_t device) {
-  try {
-    auto* allocator = c10::getDeviceAllocator(c10::kCUDA);
-    if (allocator->initialized()) {
-      allocator->resetPeakStats(device);
-    }
-  } catch (const std::exception&) {
-    // Nobody counts.
-  }
-}

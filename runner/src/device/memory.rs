@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-// SAFETY: `calls.cpp` defines them: they take numbers, read counters and throw nothing.
+// SAFETY: `memory.cpp` defines them: they take numbers, read counters and throw nothing.
 unsafe extern "C" {
     safe fn darwinlm_cuda_bytes(device: i8, peak: bool) -> i64;
     safe fn darwinlm_cuda_forget_peak(device: i8);

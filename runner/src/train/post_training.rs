@@ -49,19 +49,22 @@ pub struct PostTraining<'a> {
 }
 
 impl<'a> PostTraining<'a> {
-    /// Starts with the weights of `survivor`, which are copied.
+    /// Starts with the weights of `survivor`, which are copied: it goes before the optimizer's state
+    /// needs its memory.
     pub fn new(
-        survivor: &Model,
+        survivor: Model,
         settings: PostTrainingSettings,
         pool: &'a Sequences,
         order: &Minibatch,
         teacher: Option<Distillation<'a>>,
     ) -> Result<Self, TrainError> {
-        let trainer = Trainer::new(survivor, settings.train);
+        let trainer = Trainer::new(&survivor, settings.train);
+        let kinds = survivor.weights().iter().map(|(_, w)| w.kind()).collect();
+        drop(survivor);
         Ok(Self {
             optimizer: AdamW::new(trainer.leaves(), settings.train.adamw)?,
             trainer,
-            kinds: survivor.weights().iter().map(|(_, w)| w.kind()).collect(),
+            kinds,
             settings,
             pool,
             pieces: order.pieces(pool.length()),

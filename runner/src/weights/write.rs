@@ -1,40 +1,73 @@
 //! Writing safetensors with the same bytes every time: sorted names, no times, no paths.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, View};
 use tch::{Kind, Tensor};
 
 use super::WeightsError;
 
-/// Writes named tensors to `path`. `format` becomes the file's only metadata entry, which
+/// Writes named tensors to `path`, one at a time. `format` becomes the file's only metadata entry, which
 /// transformers asks for ("pt").
 pub fn write_tensors(
     path: &Path,
     tensors: &[(String, Tensor)],
     format: Option<&str>,
 ) -> Result<(), WeightsError> {
-    let mut contents = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let dtype = dtype_of(name, tensor.kind(), path)?;
-        let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-        contents.push((name, dtype, shape, bytes_of(name, tensor)?));
-    }
-    let views = contents.iter().map(|(name, dtype, shape, bytes)| {
-        let view = TensorView::new(*dtype, shape.clone(), bytes);
-        (
-            name.as_str(),
-            view.expect("the bytes were copied out of a tensor of this shape"),
-        )
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name.as_str(), Held::new(name, tensor, path)?)))
+        .collect::<Result<Vec<_>, WeightsError>>()?;
     let metadata = format.map(|f| HashMap::from([("format".to_owned(), f.to_owned())]));
     safetensors::serialize_to_file(views, metadata, path).map_err(|source| WeightsError::Format {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A tensor whose bytes are copied to the host when it is its turn to be written, and only then.
+struct Held<'a> {
+    name: &'a str,
+    tensor: &'a Tensor,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl<'a> Held<'a> {
+    fn new(name: &'a str, tensor: &'a Tensor, path: &Path) -> Result<Self, WeightsError> {
+        Ok(Self {
+            name,
+            tensor,
+            dtype: dtype_of(name, tensor.kind(), path)?,
+            shape: tensor.size().iter().map(|&n| n as usize).collect(),
+        })
+    }
+}
+
+impl View for Held<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        // the format's writer takes no error from here
+        let bytes = bytes_of(self.name, self.tensor);
+        bytes
+            .expect("a tensor that exists can be copied to the host")
+            .into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
+    }
 }
 
 /// Writes one tensor whose rows are made a few at a time, so that it never lies in memory whole.

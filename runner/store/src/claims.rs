@@ -157,6 +157,8 @@ impl Claims {
         );
         tracing::debug!(subject, attempt, "Claimed.");
         Ok(Claimed::Mine(Claim {
+            store: self.store.clone(),
+            next: paths::claim(&self.prefix, subject, attempt + 1),
             attempt,
             token: owner.token,
             beating,
@@ -170,6 +172,8 @@ impl Claims {
 /// [`ClaimTimes::stale`].
 #[derive(Debug)]
 pub struct Claim {
+    store: Store,
+    next: String,
     attempt: u32,
     token: String,
     beating: Beating,
@@ -184,6 +188,15 @@ impl Claim {
     /// The owner's token.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Whether another worker has retaken the claim because this one's beat stood still for too long.
+    /// Results are create-only and need not ask; whoever replaces or removes files does.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn is_lost(&self) -> Result<bool, StoreError> {
+        self.store.exists(&self.next).await
     }
 
     /// Ends the renewal: the result lies in the store, nobody asks for the claim again.

@@ -132,22 +132,6 @@ impl Folder {
             .await
     }
 
-    /// Removes a folder that nobody needs any more: the manifest first, so that nothing trusts what
-    /// is half gone.
-    ///
-    /// # Errors
-    /// What the store answers.
-    pub async fn remove(self) -> Result<(), StoreError> {
-        let manifest = format!("{}/{MANIFEST}", self.key);
-        self.store.remove(&manifest).await?;
-        for file in self.manifest.files.values() {
-            self.store
-                .remove(&format!("{}/{}", self.key, file.stored))
-                .await?;
-        }
-        Ok(())
-    }
-
     /// Checks every file.
     ///
     /// # Errors

@@ -409,7 +409,7 @@ pub struct PostTrainingSpec {
     /// ones are shortened to it.
     pub gradient_norm: String,
     /// Hundredths of the loss that are KL(dense ‖ survivor); the rest is the cross-entropy of the
-    /// next token. 0: the dense model is not even loaded.
+    /// next token. 0: the dense model is not kept in memory.
     pub distillation_percent: u32,
     /// A checkpoint is written after every so many tokens. Decides nothing of the outcome.
     pub checkpoint_every_tokens: u64,

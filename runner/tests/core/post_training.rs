@@ -49,6 +49,11 @@ fn survivor(name: &str) -> (Model, Model) {
     (stitch(&dense, &database, &genome).unwrap(), dense.model)
 }
 
+/// The same weights once more: a training takes its survivor.
+fn shared(model: &Model) -> Model {
+    model.map_weights(|_, weight| weight.shallow_clone())
+}
+
 fn files(folder: &Path) -> [std::path::PathBuf; 4] {
     CHECKPOINT_FILES.map(|name| folder.join(name))
 }
@@ -63,8 +68,16 @@ fn going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training() {
             dense: &dense,
             share,
         });
-        let start =
-            || PostTraining::new(&survivor, settings(1e-2, 10), &pool, &order, teacher).unwrap();
+        let start = || {
+            PostTraining::new(
+                shared(&survivor),
+                settings(1e-2, 10),
+                &pool,
+                &order,
+                teacher,
+            )
+            .unwrap()
+        };
         let folder = tempfile::tempdir().unwrap();
         let mut undisturbed = start();
         assert_eq!(undisturbed.steps(), 10);
@@ -191,7 +204,8 @@ fn a_training_that_diverges_names_the_step() {
     let (survivor, _) = survivor("tiny-gqa");
     let pool = tiny::sequences(16, 20, 30);
     let order = order(&pool);
-    let mut run = PostTraining::new(&survivor, settings(1e30, 10), &pool, &order, None).unwrap();
+    let mut run =
+        PostTraining::new(shared(&survivor), settings(1e30, 10), &pool, &order, None).unwrap();
     let error = loop {
         match run.step(&GO_ON) {
             Ok(tokens) => assert!(tokens > 0, "the training ended well"),
@@ -214,11 +228,12 @@ fn a_checkpoint_of_another_survivor_is_refused_by_tensor_and_shape() {
     let pool = tiny::sequences(16, 20, 30);
     let order = order(&pool);
     let folder = tempfile::tempdir().unwrap();
-    PostTraining::new(&dense, settings(1e-3, 10), &pool, &order, None)
+    PostTraining::new(dense, settings(1e-3, 10), &pool, &order, None)
         .unwrap()
         .write_checkpoint(folder.path())
         .unwrap();
-    let mut run = PostTraining::new(&survivor, settings(1e-3, 10), &pool, &order, None).unwrap();
+    let mut run =
+        PostTraining::new(shared(&survivor), settings(1e-3, 10), &pool, &order, None).unwrap();
     let files = files(folder.path());
     let error = run
         .resume(files.each_ref().map(std::path::PathBuf::as_path))

@@ -122,9 +122,7 @@ fn post_training_stays_within_its_formula() {
                 let dense = &bench.dense.model;
                 let teacher = (share > 0.0).then_some(Distillation { dense, share });
                 let (pool, order) = (&bench.training, minibatch(8));
-                let mut run =
-                    PostTraining::new(&survivor, settings, pool, &order, teacher).unwrap();
-                drop(survivor);
+                let mut run = PostTraining::new(survivor, settings, pool, &order, teacher).unwrap();
                 while !run.is_done() {
                     run.step(&AtomicBool::new(false)).unwrap();
                 }

@@ -113,7 +113,7 @@ fn a_step_of_post_training_uploads_its_tokens_and_waits_for_its_loss() {
     };
     let (dense, order) = (&bench.dense.model, minibatch(8));
     let teacher = Some(Distillation { dense, share: 0.5 });
-    let mut run = PostTraining::new(&survivor, settings, &bench.training, &order, teacher).unwrap();
+    let mut run = PostTraining::new(survivor, settings, &bench.training, &order, teacher).unwrap();
     let mut steps = 0;
     while !run.is_done() {
         let step = counted(|| {

@@ -151,6 +151,11 @@ fn the_trained_survivor_is_found_again_measured_and_exported() {
         with("evaluate", &Value::Null, "evaluation", json!({})),
     );
     assert_eq!(evaluation(&world).trained, None);
+    finish(
+        &world,
+        with("evaluate", &training(), "evaluation", json!({})),
+    );
+    assert_eq!(evaluation(&world).trained.unwrap().kl, after.kl);
 
     let export = |training: &Value| {
         let out = json!({
@@ -181,17 +186,59 @@ fn the_trained_survivor_is_found_again_measured_and_exported() {
 }
 
 #[test]
-fn an_export_before_the_training_says_what_is_missing() {
+fn whoever_needs_the_trained_weights_says_that_they_are_missing() {
     let world = searched();
-    let mut task = post_train(&training());
-    task["kind"] = json!("evaluate");
-    task["evaluation"] = json!({});
-    let status = start(&world, task).wait().unwrap();
-    assert_eq!(status.code(), Some(66));
-    let Outcome::Failed { message, .. } = report(&world).outcome else {
-        panic!("{:?}", report(&world).outcome)
+    let destination = format!("file://{}", world.path("out").display());
+    let export = json!({
+        "destination": destination, "formats": ["Transformers"], "queryHeadLayout": "Gather",
+    });
+    for (kind, field, value) in [
+        ("evaluate", "evaluation", json!({})),
+        ("export", "export", export),
+    ] {
+        let mut task = post_train(&training());
+        task["kind"] = json!(kind);
+        task[field] = value;
+        let status = start(&world, task).wait().unwrap();
+        assert_eq!(status.code(), Some(66), "{kind}");
+        let Outcome::Failed { message, .. } = report(&world).outcome else {
+            panic!("{:?}", report(&world).outcome)
+        };
+        assert!(message.contains("post-train has to run first"), "{message}");
+    }
+    assert!(!world.path("out/transformers").exists());
+}
+
+#[test]
+fn a_training_without_its_newest_checkpoint_goes_on_from_the_one_before() {
+    let undisturbed = searched();
+    finish(&undisturbed, post_train(&training()));
+    let world = searched();
+    let mut killed = start(&world, post_train(&training()));
+    await_path(&world.path("store/runs/local.tiny/checkpoints"));
+    let newest = || -> Value {
+        let bytes = std::fs::read(checkpoints(&world).join("newest.json"));
+        bytes.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap())
     };
-    assert!(message.contains("post-train has to run first"), "{message}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while newest()["before"].is_null() {
+        assert!(Instant::now() < deadline, "no second checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let step = newest()["step"].as_u64().unwrap();
+    let folder = checkpoints(&world).join(format!("{step:08}"));
+    let damaged = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("means."))
+        .unwrap();
+    std::fs::write(&damaged, "short").unwrap();
+    let mut again = command(&world, post_train(&training()));
+    again.env("DARWINLM_CLAIM_STALE_SECONDS", "1");
+    assert!(again.status().unwrap().success());
+    assert_eq!(trained(&world), trained(&undisturbed));
 }
 
 #[test]

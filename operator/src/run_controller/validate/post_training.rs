@@ -10,6 +10,9 @@ use super::{Rejection, at_least_one, tokens};
 /// al., arXiv 2305.16264), beyond this a number was left at its default.
 const MOST_PASSES: u64 = 100;
 
+/// Checkpoints of a training that does not say how often it wants one.
+const CHECKPOINTS: u64 = 20;
+
 /// Checks how the survivor is trained, if it is.
 pub(super) fn post_training(spec: &PruningRunSpec) -> Result<Option<PostTrainingSpec>, Rejection> {
     let Some(asked) = &spec.post_training else {
@@ -94,11 +97,10 @@ pub(super) fn post_training(spec: &PruningRunSpec) -> Result<Option<PostTraining
         weight_decay: optimizer.weight_decay,
         gradient_norm: gradient_norm.clone(),
         distillation_percent: percent(&field("distillationPercent"), *distillation_percent)?,
-        checkpoint_every_tokens: tokens(
-            &field("checkpointEveryTokens"),
-            *checkpoint_every_tokens,
-            1,
-        )?,
+        checkpoint_every_tokens: match checkpoint_every_tokens {
+            None => asked_tokens.div_ceil(CHECKPOINTS),
+            Some(every) => tokens(&field("checkpointEveryTokens"), *every, 1)?,
+        },
     }))
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use darwinlm_store::{Files, Folder, FolderWriter, open_folder};
 use darwinlm_task::ExitCode;
+use darwinlm_task::paths::MANIFEST;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -16,11 +16,12 @@ use crate::failure::{Failure, OrFail};
 use crate::train::{CHECKPOINT_FILES, PostTraining, TrainError};
 use crate::weights::MappedTensors;
 
-/// The newest whole checkpoint.
-#[derive(Debug, Serialize, Deserialize)]
+/// The newest whole checkpoint, and the one before, which stays in case the newest is damaged.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Newest {
     step: u64,
+    before: Option<u64>,
 }
 
 /// Everything that one training keeps in the store.
@@ -50,32 +51,48 @@ impl<'a> Checkpoints<'a> {
         Ok(Some((losses, key)))
     }
 
-    /// Goes on from the newest checkpoint and returns its key, if there is one.
+    /// Goes on from the newest checkpoint that is whole and returns its key, if there is one.
     pub(super) async fn resume(
         &self,
         run: &mut PostTraining<'_>,
     ) -> Result<Option<String>, Failure> {
-        let Some(newest) = self.newest().await? else {
+        let Some(Newest { step, before }) = self.newest().await? else {
             return Ok(None);
         };
-        let key = self.context.paths.checkpoint(&self.digest, newest);
-        let Some(folder) = self.folder(&key).await? else {
-            return Ok(None);
-        };
+        for step in [Some(step), before].into_iter().flatten() {
+            let key = self.context.paths.checkpoint(&self.digest, step);
+            let files = match self.files(&key).await {
+                Ok(files) => files,
+                Err(failure)
+                    if matches!(failure.code, ExitCode::BadData | ExitCode::InputMissing) =>
+                {
+                    tracing::warn!(%failure, "a checkpoint is not whole; the one before is tried");
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            block_in_place(|| run.resume(files.each_ref().map(PathBuf::as_path)))
+                .or_fail(ExitCode::BadData, format!("failed to go on from {key}"))?;
+            tracing::info!(step, "training goes on from a checkpoint");
+            return Ok(Some(key));
+        }
+        Ok(None)
+    }
+
+    /// The files of a checkpoint on this machine, each checked.
+    async fn files(&self, key: &str) -> Result<[PathBuf; 4], Failure> {
+        let missing = || Failure::new(ExitCode::InputMissing, format!("{key} is not complete"));
+        let folder = self.folder(key).await?.ok_or_else(missing)?;
         let mut files: [PathBuf; 4] = Default::default();
         for (file, name) in files.iter_mut().zip(CHECKPOINT_FILES) {
             let fetched = folder.fetch(name, &self.context.cache).await;
             *file = fetched.map_err(store_failure)?;
         }
-        block_in_place(|| run.resume(files.each_ref().map(PathBuf::as_path)))
-            .or_fail(ExitCode::BadData, format!("failed to go on from {key}"))?;
-        tracing::info!(step = newest, "training goes on from a checkpoint");
-        Ok(Some(key))
+        Ok(files)
     }
 
-    /// Writes a checkpoint, points to it, and removes the one before the one before.
+    /// Writes a checkpoint, points to it, and removes what is older than the one before.
     pub(super) async fn write(&self, run: &PostTraining<'_>) -> Result<String, Failure> {
-        let before = self.newest().await?;
         let step = run.losses().len() as u64;
         let key = self.context.paths.checkpoint(&self.digest, step);
         let about = json!({ "training": self.digest, "step": step });
@@ -84,22 +101,17 @@ impl<'a> Checkpoints<'a> {
                 run.write_checkpoint(scratch)
             })
             .await?;
-        let newest = serde_json::to_vec(&Newest { step }).expect("a number is JSON");
-        self.context
-            .store
-            .put_overwrite(
-                &self.context.paths.newest_checkpoint(&self.digest),
-                Bytes::from(newest),
-            )
-            .await
-            .map_err(store_failure)?;
-        if let Some(before) = before.filter(|&before| before != step) {
-            self.remove(before).await?;
-        }
+        let known = self.newest().await?.map(|newest| newest.step);
+        let before = known.filter(|&known| known < step);
+        let newest = serde_json::to_vec(&Newest { step, before }).expect("numbers are JSON");
+        let pointer = self.context.paths.newest_checkpoint(&self.digest);
+        let pointed = self.context.store.put_overwrite(&pointer, newest.into());
+        pointed.await.map_err(store_failure)?;
+        self.sweep(before.unwrap_or(step)).await?;
         Ok(folder.key().to_owned())
     }
 
-    /// Writes the trained weights, then removes the last checkpoint: nothing goes on from it.
+    /// Writes the trained weights; then nothing goes on from a checkpoint any more.
     pub(super) async fn finish(&self, run: &PostTraining<'_>) -> Result<(), Failure> {
         let key = self.context.paths.trained(&self.digest);
         let about = json!({ "training": self.digest, "tokens": run.tokens() });
@@ -113,32 +125,32 @@ impl<'a> Checkpoints<'a> {
             },
         )
         .await?;
-        if let Some(newest) = self.newest().await? {
-            self.remove(newest).await?;
-            let pointer = self.context.paths.newest_checkpoint(&self.digest);
-            let removed = self.context.store.remove(&pointer).await;
+        self.sweep(u64::MAX).await
+    }
+
+    /// Removes every checkpoint of a step before `first`, also what a killed worker left of one;
+    /// with the last of them goes the pointer. A folder's manifest goes before its files.
+    pub(super) async fn sweep(&self, first: u64) -> Result<(), Failure> {
+        let all = self.context.paths.training(&self.digest);
+        let mut keys = self.context.store.list(&all).await.map_err(store_failure)?;
+        keys.retain(|key| outlived(key, &all, first));
+        keys.sort_by_key(|key| !key.ends_with(MANIFEST));
+        for key in keys {
+            let removed = self.context.store.remove(&key).await;
             removed.map_err(store_failure)?;
         }
         Ok(())
     }
 
-    async fn newest(&self) -> Result<Option<u64>, Failure> {
+    async fn newest(&self) -> Result<Option<Newest>, Failure> {
         let key = self.context.paths.newest_checkpoint(&self.digest);
         let bytes = self.context.store.get_if_exists(&key).await;
         let Some(bytes) = bytes.map_err(store_failure)? else {
             return Ok(None);
         };
-        let newest: Newest = serde_json::from_slice(&bytes)
-            .or_fail(ExitCode::BadData, format!("failed to read {key}"))?;
-        Ok(Some(newest.step))
-    }
-
-    async fn remove(&self, step: u64) -> Result<(), Failure> {
-        let key = self.context.paths.checkpoint(&self.digest, step);
-        match self.folder(&key).await? {
-            Some(folder) => folder.remove().await.map_err(store_failure),
-            None => Ok(()),
-        }
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .or_fail(ExitCode::BadData, format!("failed to read {key}"))
     }
 
     async fn folder(&self, key: &str) -> Result<Option<Folder>, Failure> {
@@ -168,13 +180,28 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
+/// Whether a key below a training's folder belongs to a checkpoint of a step before `first`, or is
+/// the pointer when all of them are.
+fn outlived(key: &str, training: &str, first: u64) -> bool {
+    let below = key
+        .strip_prefix(training)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let part = below.and_then(|rest| rest.split('/').next()).unwrap_or("");
+    match part.parse::<u64>() {
+        Ok(step) => step < first,
+        Err(_) => part == "newest.json" && first == u64::MAX,
+    }
+}
+
 /// A folder of this worker that goes with its value.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn make(path: PathBuf) -> Result<Self, Failure> {
-        std::fs::create_dir_all(&path)
-            .or_fail(ExitCode::Bug, format!("failed to make {}", path.display()))?;
+        std::fs::create_dir_all(&path).or_fail(
+            ExitCode::StoreUnavailable,
+            format!("failed to make {}", path.display()),
+        )?;
         Ok(Self(path))
     }
 }
@@ -182,5 +209,26 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outlived;
+
+    #[test]
+    fn only_older_steps_of_this_training_are_outlived() {
+        let training = "runs/a.b/checkpoints/abc";
+        let is = |rest: &str, first| outlived(&format!("{training}{rest}"), training, first);
+        assert!(is("/00000010/manifest.json", 20) && is("/00000010/weights.1.safetensors", 20));
+        assert!(!is("/00000020/manifest.json", 20) && !is("/00000030/manifest.json", 20));
+        assert!(!is("/newest.json", 20) && is("/newest.json", u64::MAX));
+        for kept in [
+            "/trained/manifest.json",
+            "/trained/model.1.safetensors",
+            "d/00000010/x",
+        ] {
+            assert!(!is(kept, u64::MAX), "{kept}");
+        }
     }
 }

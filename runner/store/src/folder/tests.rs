@@ -51,21 +51,6 @@ async fn a_folder_reads_back_as_written() {
 }
 
 #[tokio::test]
-async fn a_removed_folder_is_gone_with_its_files_and_its_neighbours_stay() {
-    let store = Store::open("memory:///").unwrap();
-    store
-        .put_create("databases/abcd/x", "1".into())
-        .await
-        .unwrap();
-    let folder = filled(&store).await;
-    assert_eq!(store.list(KEY).await.unwrap().len(), 4);
-    folder.remove().await.unwrap();
-    assert_eq!(store.list(KEY).await.unwrap(), [] as [String; 0]);
-    assert!(open_folder(&store, KEY).await.unwrap().is_none());
-    assert!(store.exists("databases/abcd/x").await.unwrap());
-}
-
-#[tokio::test]
 async fn the_manifest_has_the_same_bytes_whatever_the_order() {
     let (one, other) = (
         Store::open("memory:///").unwrap(),
