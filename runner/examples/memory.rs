@@ -231,6 +231,7 @@ impl Bench {
             costs: Costs::parameters(&shape, &ladders)?,
             shape,
             ladders,
+            latency_table: None,
             damping_permille: 10,
             latency_table: None,
             modules,

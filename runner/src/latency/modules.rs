@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{LatencyError, median, timed};
 use crate::model::{Block, DenseModel, Model, Positions};
+use crate::no_grad::no_grad;
 use crate::stitch::cut_block;
 
 /// Rounds over all sizes, after one that only warms up.
@@ -83,7 +84,7 @@ pub fn time_modules(
             if cancel.load(Ordering::Relaxed) {
                 return Err(LatencyError::Cancelled);
             }
-            let nanoseconds = tch::no_grad(|| bench.sample(subject))?;
+            let nanoseconds = no_grad(|| bench.sample(subject))?;
             if round > 0 {
                 samples.push(nanoseconds);
             }
@@ -130,7 +131,7 @@ impl<'a> Bench<'a> {
             dense,
             shape,
             tokens_BT,
-            x_BTD: tch::no_grad(|| model.embed(tokens_BT)),
+            x_BTD: no_grad(|| model.embed(tokens_BT)),
             positions: model.positions(tokens_BT.size()[1]),
         }
     }

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::{LatencyError, timed};
 use crate::device::Watch;
 use crate::model::{Cache, Model};
+use crate::no_grad::no_grad;
 
 /// Pairs that count, after one that only warms up.
 pub const PAIRS: u32 = 5;
@@ -46,7 +47,7 @@ pub fn compare(
     let mut pairs = Vec::new();
     for pair in 0..=PAIRS {
         hear(u64::from(pair), u64::from(PAIRS) + 1);
-        let run = |model| tch::no_grad(|| pass(model, prompts_BT, new_tokens, cancel));
+        let run = |model| no_grad(|| pass(model, prompts_BT, new_tokens, cancel));
         let [first, second] = models;
         let passes = if pair % 2 == 0 {
             let first = run(first)?;

@@ -1,6 +1,7 @@
 //! Reading tokens one by one from a cache gives what reading them all at once gives.
 
 use darwinlm_runner::model::Model;
+use darwinlm_runner::no_grad::no_grad;
 use darwinlm_runner::stitch::stitch;
 use darwinlm_search::{AttentionUnit, Genome, Level, Module};
 use tch::{Kind, Tensor};
@@ -24,7 +25,7 @@ fn one_by_one(model: &Model, ids_BT: &Tensor) -> Tensor {
 fn check(model: &Model, what: &str) {
     let ids_BT = sequences(2, TOKENS as u32, 11).batch(&[0, 1], TOKENS as u32, model.device());
     let logits = |hidden_BTD: &Tensor| model.logits(&hidden_BTD.flatten(0, 1));
-    let (whole, steps) = tch::no_grad(|| {
+    let (whole, steps) = no_grad(|| {
         (
             logits(&model.hidden_states(&ids_BT)),
             logits(&one_by_one(model, &ids_BT)),
