@@ -233,7 +233,6 @@ impl Bench {
             ladders,
             latency_table: None,
             damping_permille: 10,
-            latency_table: None,
             modules,
         };
         Ok(Database::over(manifest, files)?)
