@@ -232,7 +232,8 @@ fn ladders(unit: AttentionUnit) -> Ladders {
 
 /// What the greedy loop removes first: every step scores every unit on the current inverse.
 fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> Vec<u32> {
-    let (mut w_RN, mut inverse_NN) = (weight_RN.copy(), hessian_NN.inverse());
+    let inverse = |spd: &Tensor| spd.linalg_cholesky(false).cholesky_inverse(false);
+    let (mut w_RN, mut inverse_NN) = (weight_RN.copy(), inverse(hessian_NN));
     let units = hessian_NN.size()[0] / width;
     let mut order: Vec<u32> = Vec::new();
     while order.len() < steps {
@@ -251,7 +252,7 @@ fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> 
                 .copy_(&Tensor::eye(width, (Kind::Double, Device::Cpu)));
         }
         let w_URG = w_RN.view([-1, units, width]).transpose(0, 1);
-        let scores_U = (w_URG.matmul(&blocks_UGG.inverse()) * &w_URG).sum_dim_intlist(
+        let scores_U = (w_URG.matmul(&inverse(&blocks_UGG)) * &w_URG).sum_dim_intlist(
             [1i64, 2].as_slice(),
             false,
             Kind::Double,
@@ -261,7 +262,7 @@ fn greedy(weight_RN: &Tensor, hessian_NN: &Tensor, width: i64, steps: usize) -> 
         }
         let unit = scores_U.argmin(None, false).int64_value(&[]);
         let columns_NG = inverse_NN.narrow(1, unit * width, width).copy();
-        let solved_GN = blocks_UGG.get(unit).inverse().matmul(&columns_NG.tr());
+        let solved_GN = inverse(&blocks_UGG.get(unit)).matmul(&columns_NG.tr());
         let w_RG = w_RN.narrow(1, unit * width, width).copy();
         w_RN = &w_RN - w_RG.matmul(&solved_GN);
         inverse_NN = &inverse_NN - columns_NG.matmul(&solved_GN);
@@ -298,15 +299,16 @@ fn levels_of_the_real_model_are_the_greedy_loops_choice_and_least_squares_refits
                 let inner = hessian_NN
                     .index_select(0, &columns)
                     .index_select(1, &columns);
-                let refit = cross.matmul(&inner.inverse());
+                let refit = level.weight_RS.to_kind(Kind::Double);
                 let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
-                // stored as float32
-                let off = largest(&(level.weight_RS.to_kind(Kind::Double) - &refit));
-                assert!(off < 1e-6 * largest(&refit), "{unit:?} {kind}: {off}");
+                // the normal equations; the weights are stored as float32
+                let off = largest(&(refit.matmul(&inner) - &cross));
+                assert!(off < 1e-5 * largest(&cross), "{unit:?} {kind}: {off}");
                 let change = &weight_RN - weight_RN.zeros_like().index_copy(1, &columns, &refit);
                 let lost = (change.matmul(&hessian_NN) * &change).sum(Kind::Double);
                 let off = (lost.double_value(&[]) - error).abs() / error;
-                assert!(off < 1e-9, "{unit:?} {kind}: {off}");
+                // rounding moves the weights from an optimum: it counts squared
+                assert!(off < 1e-7, "{unit:?} {kind}: {off}");
                 let gone = built.order.len() - level.kept.len();
                 assert!(
                     built.order[..gone]
