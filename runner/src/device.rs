@@ -4,7 +4,7 @@ mod memory;
 mod name;
 
 pub use memory::Watch;
-pub use name::name;
+pub use name::{UNKNOWN, name};
 
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;

@@ -204,16 +204,16 @@ fn smaller_demo() -> String {
         ("generations: 4", "generations: 2"),
         ("offspring: 8", "offspring: 4"),
         (
-            "tokens: 8192, sequenceLength",
+            "tokens: 16384, sequenceLength",
             "tokens: 4096, sequenceLength",
         ),
-        ("fitness: {tokens: 8192}", "fitness: {tokens: 4096}"),
-        ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
+        ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
+        ("validation: {tokens: 2048}", "validation: {tokens: 1024}"),
         (
             "trainingTokens: 0, fitnessTokens: 2048",
             "trainingTokens: 512, fitnessTokens: 512",
         ),
-        ("tokens: 6144", "tokens: 1024"),
+        ("    tokens: 4096\n", "    tokens: 1024\n"),
         ("memory: 6Gi}", "memory: 6Gi, nvidia.com/gpu: \"1\"}"),
     ];
     smaller.into_iter().fold(demo, |yaml, (from, to)| {

@@ -67,7 +67,11 @@ fn what_cannot_be_is_refused_at_apply_with_the_field_named() {
         ("sequenceLength: 256", "sequenceLength: 2", "sequenceLength"),
         ("pvc://darwinlm/store", "ftp://darwinlm/store", "store"),
         ("generations: 4", "generations: 0", "generations"),
-        ("tokens: 6144", "tokens: 6553601", "postTraining.tokens"),
+        (
+            "    tokens: 4096\n",
+            "    tokens: 6553601\n",
+            "postTraining.tokens",
+        ),
         ("levels: 9", "levles: 9", "levles"),
     ] {
         assert!(demo.contains(from), "the demo has no {from:?}");

@@ -154,6 +154,8 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
     let generations = settings.generations;
     let threads = pods::threads(&spec.worker.resources)?;
     let pruning_workers = at_least_one("spec.pruning.workers", spec.pruning.workers)?;
+    let evaluation = spec.evaluation.as_ref();
+    let evaluation = evaluation.map(evaluation::evaluation).transpose()?;
     let mut chain = vec![
         Task::Prepare {
             model,
@@ -162,6 +164,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             search_digest,
             pruning: pruning.clone(),
             target,
+            latency: evaluation.as_ref().and_then(|asked| asked.latency),
         },
         Task::BuildDatabase {
             pruning: pruning.clone(),
@@ -189,8 +192,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             training,
         });
     }
-    if let Some(evaluation) = &spec.evaluation {
-        let evaluation = evaluation::evaluation(evaluation)?;
+    if let Some(evaluation) = evaluation {
         let (pruning, settings) = (pruning.clone(), settings.clone());
         chain.push(Task::Evaluate {
             pruning,

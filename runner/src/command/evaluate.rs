@@ -1,6 +1,6 @@
 //! `evaluate`: dense, uniform and survivor side by side on held-out tokens.
 
-mod latency;
+pub(super) mod latency;
 mod stored;
 
 use std::sync::atomic::AtomicBool;

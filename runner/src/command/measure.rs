@@ -3,7 +3,7 @@
 use darwinlm_search::{Genome, Ladders, Level, PerKind, Shape};
 use darwinlm_task::{
     ExitCode, ForwardPass, LATENCY_VERSION, LatencyRecord, MeasuredReport, PruningSpec,
-    StoredLatency, TargetSpec, TokenSlice, paths,
+    REASON_DEVICE_UNUSABLE, StoredLatency, TargetSpec, TokenSlice, paths,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -62,6 +62,13 @@ pub(super) async fn task(
     target: TargetSpec,
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
+    let (found, planned) = (prepared.device_class, prepared.numerics().device_class);
+    if found != planned {
+        // The first table decides ladders and budget for good.
+        let message = format!("measure works on {found:?}; the run was planned for {planned:?}");
+        let reason = REASON_DEVICE_UNUSABLE;
+        return Err(Failure::because(ExitCode::BadSpec, reason, message));
+    }
     let dense = prepared.dense(context).await?;
     let shape = dense.config.shape(pruning.attention_unit);
     let key = context.paths.latency();
@@ -115,6 +122,10 @@ async fn find_or_measure(
         "workload": workload,
         "attentionUnit": shape.attention_unit,
         "sizes": sizes,
+        "rounds": ROUNDS,
+        "runner": env!("CARGO_PKG_VERSION"),
+        // a device without a name is taken for nobody else's
+        "run": (device == device::UNKNOWN).then(|| context.paths.prefix()),
     }));
     let key = paths::latency(&digest);
     if !store_knows(context, &key).await? {

@@ -8,13 +8,14 @@ mod tokens;
 use darwinlm_search::{ModuleKind, Shape};
 use darwinlm_store::{digest_bytes, guard_run};
 use darwinlm_task::{
-    DataSpec, DeviceRequest, ExitCode, ModelReport, NumericsPlan, Plan, PreparedReport,
-    PruningSpec, TargetSpec,
+    DataSpec, DeviceRequest, ExitCode, LatencyWorkload, ModelReport, NumericsPlan, Plan,
+    PreparedReport, PruningSpec, TargetSpec,
 };
 use serde_json::json;
 
 use self::model::Model;
 use super::compute::ladders;
+use super::evaluate::latency;
 use super::target;
 use super::work::{Context, Ended, store_failure};
 use crate::device;
@@ -29,6 +30,8 @@ pub(super) struct Asked<'a> {
     pub(super) pruning: &'a PruningSpec,
     pub(super) target: TargetSpec,
     pub(super) threads: Option<u32>,
+    /// What is timed at the end of the run.
+    pub(super) latency: Option<LatencyWorkload>,
 }
 
 /// Does the task.
@@ -43,6 +46,7 @@ pub(super) async fn prepare(
         pruning,
         target,
         threads,
+        latency: workload,
     } = *asked;
     guard_run(&context.store, &context.paths, search_digest)
         .await
@@ -62,6 +66,10 @@ pub(super) async fn prepare(
     };
     let model = Model::open(context, model, &fetcher).await?;
     check_length(data, &model.config)?;
+    // Found only by `evaluate`, it would end a run that has searched for days.
+    if let Some(workload) = workload {
+        latency::check(workload, &model.config)?;
+    }
     let shape = model.config.shape(pruning.attention_unit);
     let dense_parameters = dense_parameters(&shape);
     // What counts in latency is checked by `measure`, which is the first to know any.

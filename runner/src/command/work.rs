@@ -302,6 +302,7 @@ impl Context {
                 target,
                 threads,
                 search_digest,
+                latency,
             } => {
                 let asked = prepare::Asked {
                     model,
@@ -309,6 +310,7 @@ impl Context {
                     pruning,
                     target: *target,
                     threads: *threads,
+                    latency: *latency,
                 };
                 prepare::prepare(self, &asked, search_digest).await
             }

@@ -4,7 +4,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::Device;
 
-/// The name of a device as its driver or the kernel gives it, `unknown` where neither does.
+/// The name of a device that neither driver nor kernel gives one.
+pub const UNKNOWN: &str = "unknown";
+
+/// The name of a device as its driver or the kernel gives it, [`UNKNOWN`] where neither does.
 pub fn name(device: Device) -> String {
     let found = match device {
         Device::Cuda(index) => c_int::try_from(index).ok().and_then(cuda_name),
@@ -12,7 +15,7 @@ pub fn name(device: Device) -> String {
             .ok()
             .and_then(|text| processor(&text)),
     };
-    found.unwrap_or_else(|| "unknown".to_owned())
+    found.unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 /// The first `model name` of /proc/cpuinfo.

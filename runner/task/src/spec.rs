@@ -62,6 +62,9 @@ pub enum Task {
         pruning: PruningSpec,
         /// What the survivor must keep to: refused here if no genome of these ladders can.
         target: TargetSpec,
+        /// What `evaluate` will time at the end: refused here if the model cannot hold it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        latency: Option<LatencyWorkload>,
     },
     /// Time modules of every size on the run's device: only where a ladder or the target counts in
     /// latency.

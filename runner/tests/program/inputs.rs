@@ -77,6 +77,10 @@ fn text(folder: &Path, task: &mut Value, text: &str) {
     task["data"]["calibration"]["source"]["url"] = json!(format!("file://{}", path.display()));
 }
 
+fn too_long_a_prompt(_: &Path, task: &mut Value) {
+    task["latency"] = json!({"batch": 1, "promptTokens": 60, "newTokens": 5});
+}
+
 fn truncate(folder: &Path, _: &mut Value) {
     let path = folder.join("model.safetensors");
     let bytes = std::fs::read(&path).unwrap();
@@ -152,7 +156,16 @@ fn no_such_field(folder: &Path, task: &mut Value) {
 
 #[test]
 fn an_input_that_cannot_be_used_is_named_with_what_was_found_and_what_is_accepted() {
-    let cases: [(Change, i32, &[&str]); 15] = [
+    let cases: [(Change, i32, &[&str]); 16] = [
+        (
+            too_long_a_prompt,
+            78,
+            &[
+                "spec.evaluation.latency",
+                "promptTokens 60 and newTokens 5",
+                "(max_position_embeddings), 64",
+            ],
+        ),
         (
             truncate,
             65,

@@ -101,6 +101,10 @@ impl Builder<'_> {
         mut progress: impl FnMut(u64, u64, &str),
     ) -> Result<Ended, Failure> {
         let range = self.open(range).await?;
+        if range.is_empty() {
+            // another run's worker has built the last of them since we looked
+            return Ok(Ended::Done);
+        }
         let tokens = u64::from(self.calibration.count()) * u64::from(self.calibration.length());
         let settings = CalibrationSettings {
             batch_sequences: self.recipe.hessian_batch_sequences,

@@ -18,7 +18,10 @@ use crate::tokens::Sequences;
 ///
 /// # Errors
 /// Exit code 78, naming the fields.
-pub(super) fn check(workload: LatencyWorkload, config: &ModelConfig) -> Result<(), Failure> {
+pub(in crate::command) fn check(
+    workload: LatencyWorkload,
+    config: &ModelConfig,
+) -> Result<(), Failure> {
     let LatencyWorkload {
         batch,
         prompt_tokens,
