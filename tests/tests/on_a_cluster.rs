@@ -208,7 +208,7 @@ fn smaller_demo() -> String {
             "tokens: 4096, sequenceLength",
         ),
         ("fitness: {tokens: 16384}", "fitness: {tokens: 4096}"),
-        ("validation: {tokens: 2048}", "validation: {tokens: 1024}"),
+        ("validation: {tokens: 4096}", "validation: {tokens: 1024}"),
         (
             "trainingTokens: 0, fitnessTokens: 2048",
             "trainingTokens: 512, fitnessTokens: 512",

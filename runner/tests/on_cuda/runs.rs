@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use darwinlm_task::DeviceRequest::{self, Cpu, Cuda};
+use darwinlm_task::Memory;
 use serde_json::Value;
 
 use crate::world::World;
@@ -121,4 +122,26 @@ fn a_run_planned_for_cuda_leaves_there_what_it_leaves_on_the_cpu() {
 fn a_run_planned_for_the_cpu_leaves_on_cuda_what_it_leaves_there() {
     let _figures = fake_cuda::exclusive();
     assert_alike("tiny-mistral", "QueryHead", Cpu);
+}
+
+#[test]
+fn modules_and_whole_models_are_timed_there_and_their_memory_is_counted() {
+    let _figures = fake_cuda::exclusive();
+    let world = run("tiny-qwen2", "QueryHead", Cuda, Cuda);
+    let measured = world.finish(Cuda, &world.measure()).measured.unwrap();
+    assert_eq!(
+        world.finish(Cuda, &world.measure()).measured.unwrap(),
+        measured
+    );
+    let mut task = world.evaluate();
+    task["evaluation"] =
+        serde_json::json!({"latency": {"batch": 2, "promptTokens": 12, "newTokens": 4}});
+    let report = world.finish(Cuda, &task).evaluation.unwrap();
+    let latency = report.latency.unwrap();
+    let counted = |memory: &Memory| match memory {
+        Memory::AllocatorPeak { bytes } => *bytes,
+        Memory::WeightsAndCache { .. } => panic!("nobody counted: {memory:?}"),
+    };
+    let [dense, pruned] = [&latency.dense, &latency.pruned].map(|model| counted(&model.memory));
+    assert!(0 < pruned && pruned < dense, "{pruned} {dense}");
 }

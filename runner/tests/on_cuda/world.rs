@@ -95,6 +95,10 @@ impl World {
         })
     }
 
+    pub(crate) fn measure(&self) -> Value {
+        json!({"kind": "measure", "pruning": self.pruning(), "target": {"speedupPercent": 105}})
+    }
+
     pub(crate) fn build_database(&self) -> Value {
         json!({"kind": "build-database", "pruning": self.pruning(), "workers": 1})
     }
