@@ -46,6 +46,8 @@ impl Http {
             .user_agent(concat!("darwinlm/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
+            // it would carry a signature in the query on to wherever a redirect leads
+            .referer(false)
             .build()
             .map_err(|error| SourceError::Client(chain(&error)))?;
         let authorization = token.map(|token| {
@@ -157,6 +159,15 @@ impl Http {
         part.of(response.headers());
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             part.append(&chunk).await?;
+            if let Some(expected) = part.expected.filter(|expected| part.length > *expected) {
+                let found = format!("more than {expected} bytes");
+                part.start_anew().await?;
+                return Err(Failed::ForGood(SourceError::Damaged {
+                    what: what.to_owned(),
+                    found,
+                    expected: format!("{expected} bytes"),
+                }));
+            }
             tell(part.length, total.unwrap_or(part.length));
         }
         part.flush().await?;

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use darwinlm_store::digest_file;
+
 use super::bucket::BucketPlace;
 use super::folder::FolderPlace;
 use super::hub::{Collection, HubPlace};
@@ -146,6 +148,9 @@ impl Place {
                     source,
                 })?;
         }
+        if is_here(file, &to).await {
+            return Ok(to);
+        }
         match self {
             Self::Folder(_) => {}
             Self::Hub(hub) => hub.fetch(file, &to, fetcher).await?,
@@ -154,6 +159,15 @@ impl Place {
         }
         Ok(to)
     }
+}
+
+/// Whether a file was fetched before: it has the content that is meant.
+async fn is_here(file: &Listed, path: &Path) -> bool {
+    let Some(expected) = file.sha256() else {
+        return false;
+    };
+    let found = digest_file(path).await;
+    found.is_ok_and(|found| found.sha256 == expected)
 }
 
 impl Fetcher<'_> {

@@ -41,6 +41,7 @@ pub(crate) struct Seen {
     pub(crate) range: Option<String>,
     pub(crate) if_range: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) referer: Option<String>,
 }
 
 #[derive(Default)]
@@ -134,6 +135,7 @@ impl World {
             range: text(header::RANGE),
             if_range: text(header::IF_RANGE),
             authorization: text(header::AUTHORIZATION),
+            referer: text(header::REFERER),
         });
         let meets = |(part, _): &(String, Fault)| path.contains(part.as_str());
         let at = self.faults.iter().position(meets)?;

@@ -107,9 +107,9 @@ pub(super) async fn texts(
             continue;
         }
         let field = format!("spec.data.{}.source", named_by.name());
-        let (place, files) = open(&field, url, fetcher).await?;
+        let (place, mut files) = open(&field, url, fetcher).await?;
         let identity = Identity {
-            files: contents(&field, &place, &files, fetcher).await?,
+            files: contents(&field, &place, &mut files, fetcher).await?,
             text_field: has_fields(&files).then(|| text_field.clone()),
         };
         known.insert((url, text_field), identity.clone());
@@ -169,26 +169,30 @@ fn has_fields(files: &[Listed]) -> bool {
 }
 
 /// What tells each file from any other. Where a server says it of a file that is one of many,
-/// nothing is fetched for it; a file that is alone is read in any case.
+/// nothing is fetched for it; a file that is alone is read in any case, and from then on it is that
+/// very content that is meant.
 async fn contents(
     field: &str,
     place: &Place,
-    files: &[Listed],
+    files: &mut [Listed],
     fetcher: &Fetcher<'_>,
 ) -> Result<Vec<Content>, Failure> {
     let mut contents = Vec::with_capacity(files.len());
+    let are_many = files.len() > 1;
     for file in files {
         let said = file
             .content
             .clone()
-            .filter(|said| said.starts_with("sha256:") || files.len() > 1);
+            .filter(|said| said.starts_with("sha256:") || are_many);
         let content = match said {
             Some(said) => said,
             None => {
                 let path = place.fetch(file, fetcher).await;
                 let path = path.map_err(|error| source_failure(field, error))?;
                 let digest = digest_file(&path).await.map_err(store_failure)?;
-                format!("sha256:{}", digest.sha256)
+                let content = format!("sha256:{}", digest.sha256);
+                file.content = Some(content.clone());
+                content
             }
         };
         let form = Form::of(Path::new(&file.name)).expect("opening refuses other files");
