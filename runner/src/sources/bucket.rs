@@ -40,11 +40,26 @@ impl BucketPlace {
 
     /// Names are whole keys here.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, SourceError> {
-        chosen(
-            &self.from(),
-            &self.pattern,
-            self.below(self.pattern.folder()).await?,
-        )
+        let files = match &self.pattern {
+            Pattern::Glob { .. } => self.below(self.pattern.folder()).await?,
+            Pattern::Literal(path) => self.file_or_folder(path).await?,
+        };
+        chosen(&self.from(), &self.pattern, files)
+    }
+
+    /// A file, else what lies below: never what lies beside it, which may be a whole bucket.
+    async fn file_or_folder(&self, path: &str) -> Result<Vec<Listed>, SourceError> {
+        let file = match path {
+            "" => None,
+            path => self.store.file(path).await?,
+        };
+        // Consoles mark a folder with an empty file of its name.
+        if let Some(file) = file.filter(|file| file.bytes > 0) {
+            return Ok(vec![listed(file)]);
+        }
+        let mut files = self.below(path).await?;
+        files.retain(|file| file.name != path);
+        Ok(files)
     }
 
     /// What lies right below the address taken as a folder, by its name there.
@@ -64,12 +79,7 @@ impl BucketPlace {
 
     async fn below(&self, folder: &str) -> Result<Vec<Listed>, SourceError> {
         let files = self.store.list_files(folder).await?;
-        let listed = files.into_iter().map(|file| Listed {
-            content: file.version.map(|version| format!("etag:{version}")),
-            name: file.key,
-            bytes: Some(file.bytes),
-        });
-        Ok(listed.collect())
+        Ok(files.into_iter().map(listed).collect())
     }
 
     /// Copies a file. A broken connection goes on where it broke, as long as the file is the same.
@@ -88,5 +98,13 @@ impl BucketPlace {
 
     fn what(&self, file: &Listed) -> String {
         format!("{} in {}", file.name, self.store.url())
+    }
+}
+
+fn listed(file: darwinlm_store::Listed) -> Listed {
+    Listed {
+        content: file.version.map(|version| format!("etag:{version}")),
+        name: file.key,
+        bytes: Some(file.bytes),
     }
 }

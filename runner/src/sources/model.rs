@@ -164,6 +164,9 @@ impl ModelSource {
             (Place::Web(web), _) => match web.fetch_below(name, &to, fetcher).await {
                 Ok(()) => Ok(true),
                 Err(SourceError::Missing { .. }) => Ok(false),
+                // Whoever may not list a bucket is told so of every file that is not there; of the
+                // first one it is the truth.
+                Err(SourceError::Denied { .. }) if name != "config.json" => Ok(false),
                 Err(error) => Err(error),
             },
             (Place::Hub(_) | Place::Bucket(_), None) => Ok(false),

@@ -43,6 +43,16 @@ pub struct Listed {
     pub version: Option<String>,
 }
 
+impl Listed {
+    fn of(meta: object_store::ObjectMeta) -> Self {
+        Self {
+            key: meta.location.to_string(),
+            bytes: meta.size,
+            version: meta.e_tag,
+        }
+    }
+}
+
 /// An opened store. Clones share one connection.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -219,11 +229,7 @@ impl Store {
     /// # Errors
     /// What the store answers, unless it says that there is no such file.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        match self.inner.head(&self.location(key)?).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(StoreError::answered("look up", key, &self.url, source)),
-        }
+        Ok(self.file(key).await?.map(|file| file.bytes))
     }
 
     /// Whether a file lies under the key.
@@ -265,14 +271,21 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(source) => return Err(StoreError::answered("list", prefix, &self.url, source)),
         };
-        let listed = metas.into_iter().map(|meta| Listed {
-            key: meta.location.to_string(),
-            bytes: meta.size,
-            version: meta.e_tag,
-        });
-        let mut files: Vec<Listed> = listed.collect();
+        let mut files: Vec<Listed> = metas.into_iter().map(Listed::of).collect();
         files.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(files)
+    }
+
+    /// The file of a key, if there is one.
+    ///
+    /// # Errors
+    /// What the store answers, unless it says that there is no such file.
+    pub async fn file(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        match self.inner.head(&self.location(key)?).await {
+            Ok(meta) => Ok(Some(Listed::of(meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(StoreError::answered("look up", key, &self.url, source)),
+        }
     }
 
     /// Reads a small JSON file.
