@@ -2,6 +2,7 @@
 
 mod build_database;
 mod compute;
+mod context;
 mod evaluate;
 mod export;
 mod measure;

@@ -11,7 +11,7 @@ use darwinlm_store::{Claimed, Claims, Folder, FolderWriter};
 use darwinlm_task::{DatabaseReport, ExitCode, PruningSpec, TokenSlice, paths};
 
 use super::compute::{Prepared, ladders};
-use super::work::{Context, Ended, store_failure};
+use super::context::{Context, Ended, store_failure};
 use crate::failure::{Failure, caught};
 use crate::memory::Sizes;
 

@@ -12,9 +12,9 @@ use serde_json::json;
 use tch::Device;
 use tokio::task::block_in_place;
 
+use super::context::{Context, store_failure};
 use super::measure::Latency;
 use super::prepare::digest_of;
-use super::work::{Context, store_failure};
 use crate::database::{self, Database};
 use crate::device;
 use crate::failure::{Failure, OrFail};

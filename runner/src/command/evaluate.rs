@@ -17,9 +17,9 @@ use tokio::task::block_in_place;
 
 use super::build_database::folder_store;
 use super::compute::{Prepared, open_database, open_device};
+use super::context::{Context, Ended, store_failure};
 use super::post_train::{open_trained, training_digest};
 use super::search::{found, problem, whole};
-use super::work::{Context, Ended, store_failure};
 use crate::args;
 use crate::database::Database;
 use crate::device::{kind, set_threads};

@@ -16,10 +16,10 @@ use self::facts::provenance;
 use self::record::{Identity, is_there};
 use self::subject::{Subject, Told};
 use super::compute::Prepared;
+use super::context::{Context, Ended, store_failure};
 use super::evaluate::{Evaluated, Evaluation};
 use super::post_train::training_digest;
 use super::search::{found, problem};
-use super::work::{Context, Ended, store_failure};
 use crate::failure::Failure;
 
 /// Writes each format into a folder of its own below the destination, unless it lies there.

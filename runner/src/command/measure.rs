@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::compute::{Prepared, ladders};
+use super::context::{Context, Ended, store_failure};
 use super::prepare::digest_of;
 use super::target;
-use super::work::{Context, Ended, store_failure};
 use crate::device;
 use crate::failure::{Failure, OrFail};
 use crate::latency::{LatencyError, Modules, ROUNDS, sizes, time_modules};

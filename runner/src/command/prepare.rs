@@ -15,9 +15,9 @@ use serde_json::json;
 
 use self::model::Model;
 use super::compute::ladders;
+use super::context::{Context, Ended, store_failure};
 use super::evaluate::latency;
 use super::target;
-use super::work::{Context, Ended, store_failure};
 use crate::device;
 use crate::failure::Failure;
 use crate::model::ModelConfig;

@@ -18,9 +18,9 @@ use darwinlm_task::{
 use tokio::sync::watch;
 
 use super::compute::Prepared;
+use super::context::{Context, Ended, store_failure};
 use super::evaluate::{Pool, quality};
 use super::target;
-use super::work::{Context, Ended, store_failure};
 use crate::database::{Database, Manifest};
 use crate::device::{self, set_threads};
 use crate::failure::{Failure, OrFail};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use darwinlm_store::{ClaimTimes, Store, StoreError, probe};
+use darwinlm_store::{ClaimTimes, Store, probe};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
@@ -14,6 +14,7 @@ use darwinlm_task::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::context::{Context, Ended, Stop, store_failure};
 use super::{build_database, evaluate, export, measure, post_train, prepare, search, would_fit};
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
@@ -28,35 +29,6 @@ const ENV_STALE_SECONDS: &str = "DARWINLM_CLAIM_STALE_SECONDS";
 /// How long a task that was told to stop may take to end by itself; a pod has 30 s by default, and
 /// the contract is 10.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-/// Everything a task needs besides its own fields.
-pub(super) struct Context {
-    pub(super) spec: TaskSpec,
-    pub(super) store: Store,
-    pub(super) paths: RunPaths,
-    pub(super) worker: String,
-    pub(super) cache: PathBuf,
-    pub(super) times: ClaimTimes,
-    pub(super) reporter: Reporter,
-    pub(super) metrics: Metrics,
-    pub(super) stop: Stop,
-    pub(super) started: Instant,
-}
-
-/// Becomes true when the worker has to end, for code that waits and for code that computes.
-#[derive(Clone)]
-pub(super) struct Stop {
-    pub(super) watch: watch::Receiver<bool>,
-    pub(super) flag: Arc<AtomicBool>,
-}
-
-/// How a task that did not fail ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    Done,
-    BudgetSpent,
-    Stopped,
-}
 
 /// Does the task in the environment.
 pub(super) async fn work() -> ExitCode {
@@ -383,14 +355,4 @@ fn seconds(name: &str) -> Result<Option<Duration>, Failure> {
         return Err(Failure::new(ExitCode::Usage, wrong()));
     }
     Ok(Some(Duration::from_secs_f64(value)))
-}
-
-/// A store's error, with the exit code it asks for.
-pub(super) fn store_failure(error: StoreError) -> Failure {
-    match &error {
-        StoreError::InUse { .. } => {
-            Failure::because(error.exit_code(), darwinlm_task::REASON_STORE_IN_USE, error)
-        }
-        _ => Failure::new(error.exit_code(), error),
-    }
 }

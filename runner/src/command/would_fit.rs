@@ -3,8 +3,8 @@
 use darwinlm_task::{ExitCode, PruningSpec, SearchSettings, TargetSpec, Task};
 
 use super::compute::{Prepared, open_device};
+use super::context::{Context, store_failure};
 use super::search::problem;
-use super::work::{Context, store_failure};
 use crate::device;
 use crate::failure::{Failure, OrFail};
 use crate::memory::{Kept, Need, Sizes};

@@ -11,7 +11,7 @@ use darwinlm_task::ExitCode;
 use tch::Tensor;
 use tokio::task::block_in_place;
 
-use crate::command::work::{Ended, store_failure};
+use crate::command::context::{Ended, store_failure};
 use crate::database::{self, Manifest, ModuleEntry};
 use crate::device;
 use crate::failure::{Failure, OrFail};

@@ -14,7 +14,7 @@ use url::Url;
 use super::builder::{Builder, Recipe};
 use crate::args;
 use crate::command::compute::{ladders, open_device};
-use crate::command::work::store_failure;
+use crate::command::context::store_failure;
 use crate::database::Manifest;
 use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::command::compute::Prepared;
-use crate::command::work::{Context, Ended, store_failure};
+use crate::command::context::{Context, Ended, store_failure};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::{FitnessError, write_teacher};
 use crate::model::DenseModel;

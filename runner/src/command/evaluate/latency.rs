@@ -7,7 +7,7 @@ use tch::Tensor;
 use tokio::task::block_in_place;
 
 use super::super::compute::Prepared;
-use super::super::work::Context;
+use super::super::context::Context;
 use crate::device;
 use crate::failure::{Failure, OrFail};
 use crate::latency::{LatencyError, PAIRS, Pass, compare, median};

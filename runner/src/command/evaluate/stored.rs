@@ -6,8 +6,8 @@ use darwinlm_store::digest_bytes;
 use darwinlm_task::EvaluationReport;
 use serde::{Deserialize, Serialize};
 
+use crate::command::context::{Context, store_failure};
 use crate::command::search::Found;
-use crate::command::work::{Context, store_failure};
 use crate::failure::Failure;
 
 /// What an evaluation is of: another survivor or another training has another.

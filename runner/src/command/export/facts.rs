@@ -6,8 +6,8 @@ use darwinlm_search::Problem;
 use darwinlm_store::Ledger;
 use darwinlm_task::{Plan, PostTrainingSpec, TargetSpec};
 
+use super::super::context::{Context, store_failure};
 use super::super::search::Found;
-use super::super::work::{Context, store_failure};
 use crate::export::Provenance;
 use crate::failure::Failure;
 

@@ -8,8 +8,8 @@ use darwinlm_task::{EvaluationReport, ExitCode, ExportFormat, QueryHeadLayout};
 use tokio::task::block_in_place;
 
 use super::super::compute::{Prepared, open_database};
+use super::super::context::{Context, store_failure};
 use super::super::post_train::open_trained;
-use super::super::work::{Context, store_failure};
 use super::place::{Place, RECORD};
 use super::record::{CARD, Identity, Record};
 use crate::database::Database;

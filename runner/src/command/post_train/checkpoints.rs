@@ -11,7 +11,7 @@ use tokio::task::block_in_place;
 
 use super::failure;
 use super::trained::{TRAINED_LOSSES, TRAINED_WEIGHTS};
-use crate::command::work::{Context, store_failure};
+use crate::command::context::{Context, store_failure};
 use crate::failure::{Failure, OrFail};
 use crate::train::{CHECKPOINT_FILES, PostTraining, TrainError};
 use crate::weights::MappedTensors;

@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::command::compute::Prepared;
+use crate::command::context::{Context, store_failure};
 use crate::command::prepare::digest_of;
 use crate::command::search::Found;
-use crate::command::work::{Context, store_failure};
 use crate::failure::{Failure, OrFail};
 use crate::model::Model;
 use crate::weights::{MappedTensors, WeightsError};

@@ -4,7 +4,7 @@ use darwinlm_search::Shape;
 use darwinlm_store::open_folder;
 use darwinlm_task::{ExitCode, NumericsPlan, Plan, TokenSlice, paths};
 
-use super::super::work::{Context, store_failure};
+use super::super::context::{Context, store_failure};
 use super::{Asked, other_inputs};
 use crate::failure::{Failure, OrFail};
 use crate::model::ModelConfig;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tch::Kind;
 use tokio::task::block_in_place;
 
-use super::super::work::{Context, store_failure};
+use super::super::context::{Context, store_failure};
 use super::{digest_of, source_failure};
 use crate::failure::{Failure, OrFail};
 use crate::model::{DenseModel, ModelConfig};

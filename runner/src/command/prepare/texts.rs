@@ -7,7 +7,7 @@ use darwinlm_store::digest_file;
 use darwinlm_task::{DataSpec, ExitCode, Fetched, SliceSpec, TextSource, TokenSlice};
 use serde_json::{Value, json};
 
-use super::super::work::store_failure;
+use super::super::context::store_failure;
 use super::source_failure;
 use crate::failure::Failure;
 use crate::sources::{Fetcher, Listed, Place, is_remote};

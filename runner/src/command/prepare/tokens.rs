@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::super::work::{Context, store_failure};
+use super::super::context::{Context, store_failure};
 use super::model::Model;
 use super::texts::{Identity, Text, fetched, spec, texts};
 use super::{digest_of, source_failure};

@@ -1,0 +1,54 @@
+//! What every task is given, and what it may say of how it ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use darwinlm_store::{ClaimTimes, Store, StoreError};
+use darwinlm_task::TaskSpec;
+use darwinlm_task::paths::RunPaths;
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::metrics::Metrics;
+use crate::progress::Reporter;
+
+/// Everything a task needs besides its own fields.
+pub(super) struct Context {
+    pub(super) spec: TaskSpec,
+    pub(super) store: Store,
+    pub(super) paths: RunPaths,
+    pub(super) worker: String,
+    pub(super) cache: PathBuf,
+    pub(super) times: ClaimTimes,
+    pub(super) reporter: Reporter,
+    pub(super) metrics: Metrics,
+    pub(super) stop: Stop,
+    pub(super) started: Instant,
+}
+
+/// Becomes true when the worker has to end, for code that waits and for code that computes.
+#[derive(Clone)]
+pub(super) struct Stop {
+    pub(super) watch: watch::Receiver<bool>,
+    pub(super) flag: Arc<AtomicBool>,
+}
+
+/// How a task that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done,
+    BudgetSpent,
+    Stopped,
+}
+
+/// A store's error, with the exit code it asks for.
+pub(super) fn store_failure(error: StoreError) -> Failure {
+    match &error {
+        StoreError::InUse { .. } => {
+            Failure::because(error.exit_code(), darwinlm_task::REASON_STORE_IN_USE, error)
+        }
+        _ => Failure::new(error.exit_code(), error),
+    }
+}
