@@ -427,7 +427,7 @@ fn files_and_printing() {
 
 /// Run in a child process: following a device pointer on the host ends the program.
 #[test]
-#[ignore]
+#[ignore = "not a test: it crashes, and the one below sees how"]
 fn follow_a_device_pointer() {
     let _figures = fake_cuda::exclusive();
     let a = Tensor::ones([4], (Kind::Float, CUDA));
