@@ -10,6 +10,8 @@ use darwinlm_runner::stitch::columns_per_unit;
 use darwinlm_runner::tokens::Sequences;
 use darwinlm_runner::weights::MappedTensors;
 use darwinlm_search::{AttentionUnit, Costs, Ladder, Ladders, Module, ModuleKind, PerKind};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
 /// Every family and every scaling of rotary positions; what each is for stands in make_tiny.py.
@@ -41,12 +43,13 @@ pub(crate) fn reference(name: &str) -> MappedTensors {
     MappedTensors::open(&folder(name).join("reference.safetensors")).unwrap()
 }
 
-/// Random tokens of the tiny vocabulary.
-pub(crate) fn sequences(count: i64, length: u32, seed: i64) -> Sequences {
-    tch::manual_seed(seed);
-    let ids = Tensor::randint(96, [count * i64::from(length)], (Kind::Int, Device::Cpu));
-    let mut stream = vec![0i32; ids.numel()];
-    ids.copy_data(&mut stream, ids.numel());
+/// Random tokens of the tiny vocabulary. Of a generator of their own: libtorch's is one for the whole
+/// process, and tests beside this one draw from it too.
+pub(crate) fn sequences(count: usize, length: u32, seed: u64) -> Sequences {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let stream: Vec<i32> = (0..count * length as usize)
+        .map(|_| (random.next_u32() % 96) as i32)
+        .collect();
     Sequences::pack(&stream, length)
 }
 
