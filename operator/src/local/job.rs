@@ -237,6 +237,7 @@ impl LocalJob {
             report: self.report(),
             exits: self.exits.clone(),
             waiting: None,
+            held: Vec::new(),
         }
     }
 

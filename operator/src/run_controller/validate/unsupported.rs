@@ -19,7 +19,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             "spec.queuePriorityClass",
             spec.queue_priority_class.is_some(),
         ),
-        ("spec.budget", spec.budget.is_some()),
         (
             "spec.ttlSecondsAfterFinished",
             spec.ttl_seconds_after_finished.is_some(),
