@@ -69,7 +69,7 @@ cluster-down: ## take either down again and check that nothing is left
 cluster-test: ## prove that the cluster works and leaves nothing behind (root; 80 seconds)
 	tests/cluster/selftest.sh
 
-e2e: build model ## whole-system stories on a real node (root)
+e2e: build model versitygw ## whole-system stories on a real node (root)
 	tests/e2e.sh
 
 clean: ## remove what was built here; the shared cache stays

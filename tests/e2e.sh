@@ -37,4 +37,4 @@ helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeo
   --set pollSeconds=2
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-cargo test --release --workspace --test on_a_cluster -- --test-threads=1 --nocapture "$@"
+cargo test --release --workspace --test on_a_cluster --test ends_on_a_cluster -- --test-threads=1 --nocapture "$@"

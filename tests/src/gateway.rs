@@ -19,14 +19,22 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a server that knows one key, whose secret is this.
+    /// Starts a server on this machine alone that knows one key, whose secret is this.
     ///
     /// # Panics
     /// When the server is not there or does not start.
     pub fn start(secret: &str) -> Self {
+        Self::start_on("127.0.0.1", secret)
+    }
+
+    /// Starts one on this address of the machine.
+    ///
+    /// # Panics
+    /// When the server is not there or does not start.
+    pub fn start_on(host: &str, secret: &str) -> Self {
         let folder = TempDir::with_prefix("darwinlm-gateway-").expect("a folder can be made");
         std::fs::create_dir(folder.path().join("bucket")).expect("a bucket can be made");
-        let (process, address) = serve(folder.path(), secret);
+        let (process, address) = serve(host, folder.path(), secret);
         Self {
             process,
             folder,
@@ -53,6 +61,19 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Lets nobody be answered any more; the folder stays.
+    ///
+    /// # Panics
+    /// When the server cannot be told.
+    pub fn pause(&self) {
+        let stopped = Command::new("kill")
+            .args(["-STOP", &self.process.id().to_string()])
+            .status();
+        assert!(stopped.is_ok_and(|status| status.success()));
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -63,10 +84,10 @@ impl Drop for Gateway {
 const KEY: &str = "darwinlm";
 
 /// A port that was free a moment ago may be taken by another test: then another is tried.
-fn serve(folder: &Path, secret: &str) -> (Child, String) {
+fn serve(host: &str, folder: &Path, secret: &str) -> (Child, String) {
     let program = program();
     for _ in 0..5 {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let free = TcpListener::bind((host, 0)).expect("a port is free");
         let address = free.local_addr().expect("it has an address").to_string();
         drop(free);
         let mut process = Command::new(&program)

@@ -7,5 +7,6 @@ pub mod cluster;
 pub mod files;
 pub mod gateway;
 pub mod local;
+pub mod processes;
 pub mod programs;
 pub mod tiny;

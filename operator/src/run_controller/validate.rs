@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_api::{Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, SecretRef};
+use darwinlm_api::{
+    Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, Retain, SecretRef,
+};
 use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -67,6 +69,8 @@ pub struct ValidatedRun {
     pub budget_gpu_seconds: Option<u64>,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
+    /// What of its own prefix stays when it is deleted.
+    pub retain: Retain,
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
     /// store and export. Empty on one machine.
     pub claims: BTreeMap<String, ClaimUse>,
@@ -231,6 +235,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         )?,
         budget_gpu_seconds,
         suspend: spec.suspend,
+        retain: spec.retain,
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
         secrets: secrets(spec),
@@ -306,12 +311,36 @@ impl ValidatedRun {
             | TaskKind::Measure
             | TaskKind::PostTrain
             | TaskKind::Evaluate
-            | TaskKind::Export => 1,
+            | TaskKind::Export
+            | TaskKind::CleanUp => 1,
         }
+    }
+
+    /// What the worker is told that removes the run's own prefix.
+    pub fn clean_up(&self) -> TaskSpec {
+        let mut search_digest = String::new();
+        let mut destination = None;
+        for task in &self.chain {
+            match task {
+                Task::Prepare {
+                    search_digest: of, ..
+                } => search_digest.clone_from(of),
+                Task::Export { export, .. } => destination = Some(export.destination.clone()),
+                _ => {}
+            }
+        }
+        self.told(Task::CleanUp {
+            search_digest,
+            keep_exports: self.retain != Retain::None,
+            destination,
+        })
     }
 
     /// What the workers of a Job are told; `None` when the chain has no such task.
     pub fn task_spec(&self, key: JobKey) -> Option<TaskSpec> {
+        if key.task == TaskKind::CleanUp {
+            return Some(self.clean_up());
+        }
         let mut task = self
             .chain
             .iter()
@@ -326,14 +355,18 @@ impl ValidatedRun {
                 .saturating_add(self.generations_per_job);
             *until_generation = until.min(self.generations);
         }
-        Some(TaskSpec {
+        Some(self.told(task))
+    }
+
+    fn told(&self, task: Task) -> TaskSpec {
+        TaskSpec {
             version: darwinlm_task::VERSION,
             run: self.identity.clone(),
             store: self.store.clone(),
             device: self.device,
-            devices: devices(&self.pods.resources_of(key.task).limits),
+            devices: devices(&self.pods.resources_of(task.kind()).limits),
             task,
-        })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Job of a task.
 
 use darwinlm_api::PruningRun;
+use darwinlm_task::TaskKind;
 use k8s_openapi::{
     api::batch::v1::{Job, JobSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -33,7 +34,7 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
                 )]
                 .into(),
             ),
-            owner_references: Some(vec![owner(run)]),
+            owner_references: Some(vec![owner(run, new.key.task)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
@@ -50,22 +51,21 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     }
 }
 
-/// The run, as the one controller of what it owns: Jobs and pods go with it.
-fn owner(run: &ValidatedRun) -> OwnerReference {
+/// The run, as the one controller of what it owns: Jobs and pods go with it. One that is deleted in the
+/// foreground waits for them, but not for the Job that it is held back for.
+fn owner(run: &ValidatedRun, task: TaskKind) -> OwnerReference {
     OwnerReference {
         api_version: PruningRun::api_version(&()).into_owned(),
         kind: PruningRun::kind(&()).into_owned(),
         name: run.identity.name.clone(),
         uid: run.identity.uid.clone(),
         controller: Some(true),
-        block_owner_deletion: Some(true),
+        block_owner_deletion: Some(task != TaskKind::CleanUp),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use darwinlm_task::TaskKind;
-
     use super::*;
     use crate::{
         names::JobKey,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use darwinlm_task::{Task, TaskSpec};
+use darwinlm_task::{Task, TaskKind, TaskSpec};
 use k8s_openapi::{
     api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, Volume, VolumeMount},
     apimachinery::pkg::api::resource::Quantity,
@@ -26,7 +26,10 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
         empty_dir("shared-memory", "/dev/shm", shared_memory),
     ];
     let writable = writable_claims(task);
-    for (position, claim) in run.claims.keys().enumerate() {
+    // Whoever removes the prefix needs no sources: their claims may be gone.
+    let needs_all = task.task.kind() != TaskKind::CleanUp;
+    let needed = |claim: &&String| needs_all || writable.contains(claim.as_str());
+    for (position, claim) in run.claims.keys().filter(needed).enumerate() {
         // A claim's name may be longer than a volume's.
         let name = format!("claim-{position}");
         let source = PersistentVolumeClaimVolumeSource {
@@ -80,7 +83,8 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
         | Task::PostTrain { .. }
-        | Task::Evaluate { .. } => None,
+        | Task::Evaluate { .. }
+        | Task::CleanUp { .. } => None,
     };
     claim_of(&task.store)
         .into_iter()

@@ -1,6 +1,6 @@
 //! Fields of the resource that this version does not carry out: refused, never ignored.
 
-use darwinlm_api::{PruningRunSpec, Retain};
+use darwinlm_api::PruningRunSpec;
 
 use super::Rejection;
 
@@ -19,13 +19,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             "spec.queuePriorityClass",
             spec.queue_priority_class.is_some(),
         ),
-        (
-            "spec.ttlSecondsAfterFinished",
-            spec.ttl_seconds_after_finished.is_some(),
-        ),
-        // Nothing is removed on deletion yet, which is more than the default promises to keep;
-        // whoever asks for nothing to be kept must not be left believing it.
-        ("spec.retain: None", matches!(spec.retain, Retain::None)),
     ];
     match given.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Rejection::not_yet_supported(field, "leave it out")),
