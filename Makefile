@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e clean
+.PHONY: help libtorch model venv versitygw build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e e2e-all clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,8 +69,11 @@ cluster-down: ## take either down again and check that nothing is left
 cluster-test: ## prove that the cluster works and leaves nothing behind (root; 80 seconds)
 	tests/cluster/selftest.sh
 
-e2e: build model ## whole-system stories on a real node (root)
+e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
+
+e2e-all: build model ## every story on a real node (root)
+	tests/e2e.sh --all
 
 clean: ## remove what was built here; the shared cache stays
 	cargo clean
