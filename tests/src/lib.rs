@@ -7,5 +7,6 @@ pub mod cluster;
 pub mod files;
 pub mod gateway;
 pub mod local;
+pub mod node;
 pub mod programs;
 pub mod tiny;
