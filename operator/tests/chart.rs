@@ -20,11 +20,16 @@ fn templates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/darwinlm/templates")
 }
 
-/// What the operator may do: the one block that every role of it is made of.
+/// What the operator may do: the blocks that every role of it is made of.
 fn rules() -> Vec<Rule> {
+    let blocks = ["darwinlm.rules", "darwinlm.kueue-rules"];
+    blocks.into_iter().flat_map(rules_of).collect()
+}
+
+fn rules_of(block: &str) -> Vec<Rule> {
     let text = fs::read_to_string(templates().join("_names.tpl")).unwrap();
     let (_, rest) = text
-        .split_once("{{- define \"darwinlm.rules\" -}}")
+        .split_once(&format!("{{{{- define \"{block}\" -}}}}"))
         .expect("the rules are a template of their own");
     let (rules, _) = rest.split_once("{{- end }}").expect("a template ends");
     assert!(!rules.contains("{{"), "the rules depend on values: {rules}");
