@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Whole-system stories on a real node of this machine: Helm installs the operator, kubectl applies runs, real pods do the work.
 # usage: e2e.sh [NAME…]   runs the stories whose names contain one of these; without any, all of them. Needs root.
+# SUITES (on_a_cluster) names the files of stories.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
@@ -37,4 +38,6 @@ helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeo
   --set pollSeconds=2
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-cargo test --release --workspace --test on_a_cluster -- --test-threads=1 --nocapture "$@"
+for suite in ${SUITES:-on_a_cluster}; do
+  cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture "$@"
+done
