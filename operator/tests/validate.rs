@@ -465,10 +465,19 @@ fn a_device_that_is_asked_for_by_name_or_by_resource_is_used() {
         validate(&parsed(&yaml), &Placement::Pods).unwrap().device
     };
     for (worker, expected) in [
-        ("{device: Cpu, resources: {limits: {nvidia.com/gpu: 1}}}", DeviceRequest::Cpu),
+        (
+            "{device: Cpu, resources: {limits: {nvidia.com/gpu: 1}}}",
+            DeviceRequest::Cpu,
+        ),
         ("{device: Cuda}", DeviceRequest::Cuda),
-        ("{resources: {limits: {nvidia.com/gpu: 1}}}", DeviceRequest::Cuda),
-        ("{resourceClaims: [{name: a, resourceClaimName: b}]}", DeviceRequest::Cuda),
+        (
+            "{resources: {limits: {nvidia.com/gpu: 1}}}",
+            DeviceRequest::Cuda,
+        ),
+        (
+            "{resourceClaims: [{name: a, resourceClaimName: b}]}",
+            DeviceRequest::Cuda,
+        ),
         ("{resources: {limits: {memory: 1Gi}}}", DeviceRequest::Cpu),
     ] {
         assert_eq!(device(worker), expected, "{worker}");

@@ -9,38 +9,38 @@ use crate::kubelet::Pace;
 
 /// Puts a load on a running operator and says what it costs.
 #[derive(Debug, Parser)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Runs that exist at any time.
     #[arg(long, default_value_t = 1000)]
-    pub runs: usize,
+    pub(crate) runs: usize,
     /// Namespaces that they are spread over.
     #[arg(long, default_value_t = 10)]
-    pub namespaces: usize,
+    pub(crate) namespaces: usize,
     /// Hollow nodes; each takes 100 pods.
     #[arg(long, default_value_t = 20)]
-    pub nodes: usize,
+    pub(crate) nodes: usize,
     /// About how long a worker works.
     #[arg(long, default_value_t = 60)]
-    pub work_seconds: u64,
+    pub(crate) work_seconds: u64,
     /// How long the load lasts once every run is at work.
     #[arg(long, default_value_t = 10)]
-    pub minutes: u64,
+    pub(crate) minutes: u64,
     /// Where the operator serves its metrics.
     #[arg(long)]
-    pub operator: SocketAddr,
+    pub(crate) operator: SocketAddr,
     /// The operator's process.
     #[arg(long)]
-    pub pid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Arguments {
     /// How long the load lasts.
-    pub fn minutes(&self) -> Duration {
+    pub(crate) fn minutes(&self) -> Duration {
         Duration::from_secs(60 * self.minutes)
     }
 
     /// How fast workers work.
-    pub fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         Pace {
             work: Duration::from_secs(self.work_seconds),
         }

@@ -27,7 +27,7 @@ const OWN_REQUESTS: [(&str, &str, &str); 10] = [
 ];
 
 /// Where figures come from.
-pub struct Figures {
+pub(crate) struct Figures {
     client: Client,
     operator: SocketAddr,
     pid: u32,
@@ -42,7 +42,7 @@ struct Counters {
 }
 
 /// A stretch of time.
-pub struct Window {
+pub(crate) struct Window {
     name: &'static str,
     began: Instant,
     before: Counters,
@@ -50,7 +50,7 @@ pub struct Window {
 }
 
 /// What happened in it.
-pub struct Summary {
+pub(crate) struct Summary {
     name: &'static str,
     runs: usize,
     seconds: f64,
@@ -62,7 +62,7 @@ pub struct Summary {
 
 impl Figures {
     /// Of one operator.
-    pub fn new(client: Client, operator: SocketAddr, pid: u32) -> Self {
+    pub(crate) fn new(client: Client, operator: SocketAddr, pid: u32) -> Self {
         Self {
             client,
             operator,
@@ -103,7 +103,7 @@ impl Figures {
 
 impl Window {
     /// Begins now.
-    pub async fn open(name: &'static str, figures: &Figures) -> Result<Self, Failure> {
+    pub(crate) async fn open(name: &'static str, figures: &Figures) -> Result<Self, Failure> {
         Ok(Self {
             name,
             before: figures.counters().await?,
@@ -113,17 +113,21 @@ impl Window {
     }
 
     /// Looks at the memory.
-    pub fn sample(&mut self, figures: &Figures) {
+    pub(crate) fn sample(&mut self, figures: &Figures) {
         self.memory.extend(figures.memory());
     }
 
     /// Since it began.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Ends now.
-    pub async fn close(mut self, figures: &Figures, runs: usize) -> Result<Summary, Failure> {
+    pub(crate) async fn close(
+        mut self,
+        figures: &Figures,
+        runs: usize,
+    ) -> Result<Summary, Failure> {
         let seconds = self.began.elapsed().as_secs_f64();
         self.sample(figures);
         let after = figures.counters().await?;

@@ -27,13 +27,13 @@ const GENERATION: Duration = Duration::from_secs(15);
 
 /// How fast workers work.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// About how long one works on its task; each half as long to half as long again.
-    pub work: Duration,
+    pub(crate) work: Duration,
 }
 
 /// Watches all worker pods, from now until it is aborted.
-pub fn start(client: Client, pace: Pace) -> JoinHandle<()> {
+pub(crate) fn start(client: Client, pace: Pace) -> JoinHandle<()> {
     tokio::spawn(async move {
         let workers = watcher::Config::default().labels("darwinlm.io/run");
         let events = watcher(Api::<Pod>::all(client.clone()), workers);

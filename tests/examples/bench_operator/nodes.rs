@@ -16,7 +16,7 @@ use crate::Failure;
 const RENEWAL: Duration = Duration::from_secs(10);
 
 /// Makes nodes and renews their leases from now on.
-pub async fn make(client: &Client, count: usize) -> Result<(), Failure> {
+pub(crate) async fn make(client: &Client, count: usize) -> Result<(), Failure> {
     let nodes = Api::<Node>::all(client.clone());
     let names: Vec<String> = (0..count)
         .map(|number| format!("hollow-{number}"))

@@ -36,7 +36,7 @@ spec:
 const AT_ONCE: usize = 8;
 
 /// Makes the namespaces, and waits for what pods need there.
-pub async fn namespaces(client: &Client, count: usize) -> Result<Vec<String>, Failure> {
+pub(crate) async fn namespaces(client: &Client, count: usize) -> Result<Vec<String>, Failure> {
     let api = Api::<Namespace>::all(client.clone());
     let names: Vec<String> = (0..count).map(|number| format!("bench-{number}")).collect();
     for name in &names {
@@ -53,7 +53,7 @@ pub async fn namespaces(client: &Client, count: usize) -> Result<Vec<String>, Fa
 }
 
 /// All runs of the bench.
-pub struct Fleet {
+pub(crate) struct Fleet {
     client: Client,
     resource: ApiResource,
     namespaces: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// No runs yet.
-    pub fn new(client: Client, namespaces: Vec<String>) -> Self {
+    pub(crate) fn new(client: Client, namespaces: Vec<String>) -> Self {
         let kind = GroupVersionKind::gvk("darwinlm.io", "v1alpha1", "PruningRun");
         Self {
             client,
@@ -73,7 +73,7 @@ impl Fleet {
     }
 
     /// Makes so many runs.
-    pub async fn fill(&self, count: usize) -> Result<(), Failure> {
+    pub(crate) async fn fill(&self, count: usize) -> Result<(), Failure> {
         let runs = (0..count).map(|_| self.make());
         stream::iter(runs)
             .buffer_unordered(AT_ONCE)
@@ -92,17 +92,17 @@ impl Fleet {
     }
 
     /// Runs that the operator has not spoken of yet.
-    pub async fn waiting(&self) -> Result<usize, Failure> {
+    pub(crate) async fn waiting(&self) -> Result<usize, Failure> {
         Ok(self.at("").await?.len())
     }
 
     /// Runs that failed.
-    pub async fn failed(&self) -> Result<usize, Failure> {
+    pub(crate) async fn failed(&self) -> Result<usize, Failure> {
         Ok(self.at("Failed").await?.len())
     }
 
     /// Deletes the runs that succeeded and makes as many new ones; says how many.
-    pub async fn replace_finished(&self) -> Result<usize, Failure> {
+    pub(crate) async fn replace_finished(&self) -> Result<usize, Failure> {
         let finished = self.at("Succeeded").await?;
         let count = finished.len();
         let replacements = finished.into_iter().map(|run| async move {
