@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
 # Whole-system stories on a real node of this machine: Helm installs the operator, kubectl applies runs, real pods do the work.
-# usage: e2e.sh [--all] [NAME…]   runs the stories whose names contain one of these; without any, the named core, or all. Needs root.
+# usage: e2e.sh [NAME…]   runs the stories whose names contain one of these; without any, all of them. Needs root.
+# SUITES (on_a_cluster) names the files of stories.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
   echo "e2e needs root: a node mounts, makes network namespaces and cgroups. Run it as root, or \`make test\` for everything else." >&2
   exit 1
-fi
-suites=(on_a_cluster)
-if [ "${1:-}" = --all ]; then
-  shift
-  suites+=(faults_on_a_cluster many_runs_on_a_cluster)
 fi
 release="${CARGO_TARGET_DIR:-$PWD/target}/release"
 cluster=tests/cluster/cluster.sh
@@ -42,5 +38,6 @@ helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeo
   --set pollSeconds=2
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-# shellcheck disable=SC2046  # two words per suite
-cargo test --release --workspace $(printf -- '--test %s ' "${suites[@]}") -- --test-threads=1 --nocapture "$@"
+for suite in ${SUITES:-on_a_cluster}; do
+  cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture "$@"
+done
