@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Whole-system stories on a real node of this machine: Helm installs the operator, kubectl applies runs, real pods do the work.
-# usage: e2e.sh [NAME…]   runs the stories whose names contain one of these; without any, all of them. Needs root.
+# usage: e2e.sh [--suite SUITE] [NAME…]   runs the stories of tests/SUITE.rs (on_a_cluster) whose names contain one of these; without any,
+# all of them, and then holds the chart's rights against what was used. `upgrades` installs the chart itself. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
   echo "e2e needs root: a node mounts, makes network namespaces and cgroups. Run it as root, or \`make test\` for everything else." >&2
   exit 1
+fi
+suite=on_a_cluster
+if [ "${1:-}" = --suite ]; then
+  suite=$2
+  shift 2
 fi
 release="${CARGO_TARGET_DIR:-$PWD/target}/release"
 cluster=tests/cluster/cluster.sh
@@ -31,10 +37,15 @@ kubectl patch node "$node" --subresource=status --type=json \
 
 kubectl create namespace darwinlm-system
 kubectl label namespace darwinlm-system pod-security.kubernetes.io/enforce=restricted
-helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeout 2m \
-  --set image.repository=localhost/darwinlm-operator,image.tag=dev,image.pullPolicy=Never \
-  --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
-  --set pollSeconds=2
+if [ "$suite" != upgrades ]; then
+  helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeout 2m \
+    --set image.repository=localhost/darwinlm-operator,image.tag=dev,image.pullPolicy=Never \
+    --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
+    --set pollSeconds=2
+fi
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-cargo test --release --workspace --test on_a_cluster -- --test-threads=1 --nocapture "$@"
+cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture "$@"
+if [ "$suite" = on_a_cluster ] && [ $# = 0 ]; then
+  cargo test --release --workspace --test rights -- --nocapture
+fi

@@ -14,3 +14,7 @@ trap '"$cluster" down' EXIT
 eval "$("$cluster" env)"
 # Of the whole workspace, as before: of one package alone, dependencies would be built anew.
 cargo test --release --workspace --test on_an_api_server -- --test-threads=1
+cargo test --release --workspace --test helm_chart -- --test-threads=1 --nocapture
+cargo test --release --workspace --test two_operators -- --test-threads=1 --nocapture
+cargo test --release --workspace --test older_definition
+DARWINLM_WITHOUT_NODE=1 cargo test --release --workspace --test rights -- --nocapture
