@@ -202,7 +202,10 @@ impl LocalRun {
             Action::SetParallelism { job: key, workers } => {
                 find(&mut self.jobs, *key, &|job| job.resize(*workers));
             }
-            Action::Delete(key) => self.jobs.retain(|job| job.key() != *key),
+            // There is no queue here: what is withdrawn works on a survivor that is not the last one.
+            Action::Withdraw(key) | Action::Delete(key) => {
+                self.jobs.retain(|job| job.key() != *key);
+            }
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, kubectl_with, try_kubectl};
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::gateway::Gateway;
-use darwinlm_tests::local::{Local, TINY_RUN};
+use darwinlm_tests::local::TINY_RUN;
+use darwinlm_tests::node::{finished, local_digest};
 use darwinlm_tests::tiny;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,13 +51,6 @@ fn this_machine() -> String {
     format!("{network}.1")
 }
 
-fn finished(run: &Value) -> bool {
-    matches!(
-        run["status"]["stage"].as_str(),
-        Some("Succeeded" | "Failed" | "Rejected")
-    )
-}
-
 fn give(namespace: &Namespace, name: &str, variables: &[(String, String)]) {
     let data: serde_json::Map<String, Value> = variables
         .iter()
@@ -83,6 +77,8 @@ fn between_buckets() -> String {
             "{store: pvc://data/store}",
             "{store: s3://bucket/runs, credentialsSecretRef: {name: of-the-store}}",
         ),
+        // The default keeps what was exported, which is nothing.
+        ("  retain: All\n", ""),
     ];
     edits
         .into_iter()
@@ -161,7 +157,7 @@ fn is_gone(namespace: &Namespace, run: &str, within: Duration) -> Duration {
 #[test]
 fn runs_of_one_name_share_a_bucket_keep_their_secrets_and_leave_as_they_were_asked() {
     shorten_the_time_box();
-    let digest = Local::new().run(&["--workers", "1"]).digest();
+    let digest = local_digest();
     let machine = this_machine();
     let source = Gateway::start_on(&machine, OF_THE_SOURCE);
     let store = Gateway::start_on(&machine, OF_THE_STORE);

@@ -80,6 +80,8 @@ pub enum Stage {
     Evaluating,
     /// Writing checkpoints.
     Exporting,
+    /// Waiting in a queue.
+    Queued,
     /// Suspended by the user.
     Suspended,
     /// Deleted, and removing its own prefix from the store.

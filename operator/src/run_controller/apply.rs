@@ -106,10 +106,11 @@ impl<'a> Jobs<'a> {
                 Action::Create(new) => self.create(new, &mut applied).await?,
                 Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
                 Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
+                Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
                 Action::SetParallelism { job, workers } => {
                     self.patch(*job, json!({"parallelism": workers})).await?;
                 }
-                Action::Delete(key) => self.delete(*key).await?,
+                Action::Delete(key) => self.delete(*key, &DeleteParams::background()).await?,
             }
         }
         Ok(applied)
@@ -185,10 +186,11 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// In the foreground: a Job that can still be seen may have workers.
-    async fn delete(&self, key: JobKey) -> Result<(), Error> {
+    /// In the background the pods of a finished Job go after it; in the foreground a live one stays
+    /// until its pods are gone, so that it is seen how long they hold their devices.
+    async fn delete(&self, key: JobKey, how: &DeleteParams) -> Result<(), Error> {
         let name = key.job_name(&self.run.identity.name);
-        match self.api.delete(&name, &DeleteParams::foreground()).await {
+        match self.api.delete(&name, how).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(Error::Call {

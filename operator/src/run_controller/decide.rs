@@ -109,6 +109,11 @@ pub const fn done_condition(task: TaskKind) -> Option<ConditionType> {
 fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection>) -> Vec<Action> {
     let mut actions = Vec::new();
     for (position, job) in live.iter().enumerate().filter(|(_, job)| !job.deleting) {
+        if job.queue.is_some() {
+            // Its suspend and its size are Kueue's: taking it out of the queue is all that is ours.
+            actions.extend(run.suspend.then_some(Action::Withdraw(job.key)));
+            continue;
+        }
         let workers = run.workers(job.key.task);
         // A second live Job is not ours to run: it waits until the first is over.
         let may_work = !run.suspend && position == 0;
@@ -150,9 +155,13 @@ fn forgettable(observed: &Observed, status: &PruningRunStatus) -> Vec<Action> {
         .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered);
     let jobs = observed.jobs.iter();
     let early = jobs.filter(|job| budget::is_early(job.key.task, status));
+    let leave = |job: &ObservedJob| match job.is_live() {
+        true => Action::Withdraw(job.key),
+        false => Action::Delete(job.key),
+    };
     finished
         .chain(early)
         .filter(|job| !job.deleting)
-        .map(|job| Action::Delete(job.key))
+        .map(leave)
         .collect()
 }

@@ -167,6 +167,7 @@ mod tests {
             },
             state,
             parallelism: 1,
+            queue: None,
             made_from: MadeFrom::default(),
             deleting: false,
             report: None,
@@ -238,7 +239,7 @@ mod tests {
                 job(TaskKind::Prepare, 1, JobState::Complete),
             ]
         };
-        let keys: Vec<_> = jobs().iter().map(|job| Action::Delete(job.key)).collect();
+        let keys: Vec<_> = jobs().iter().map(|job| Action::Withdraw(job.key)).collect();
         assert_eq!(after(0, Retain::Export, jobs(), 2), Step::Wait(keys));
         let mut leaving = jobs();
         leaving.iter_mut().for_each(|job| job.deleting = true);

@@ -15,14 +15,14 @@ use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_api::{
-    Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, Retain, SecretRef,
+    Cache, Overrides, Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, Retain,
+    SecretRef,
 };
 use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{EnvVar, PodResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::devices::devices;
-use super::made_from::MadeFrom;
+use super::{devices::devices, made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -71,6 +71,8 @@ pub struct ValidatedRun {
     pub suspend: bool,
     /// What of its own prefix stays when it is deleted.
     pub retain: Retain,
+    /// Where the run's Jobs wait to be admitted; `None` on one machine, which has no queue.
+    pub queue: Option<Queue>,
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
     /// store and export. Empty on one machine.
     pub claims: BTreeMap<String, ClaimUse>,
@@ -79,6 +81,8 @@ pub struct ValidatedRun {
     /// The Secrets that workers get their credentials from; unused on one machine, where they come
     /// from the environment.
     pub secrets: Secrets,
+    /// The ConfigMap with the certificates of the store's authority; unused on one machine.
+    pub ca_bundle: Option<String>,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
 }
@@ -101,8 +105,8 @@ pub struct ClaimUse {
     pub is_written: bool,
 }
 
-/// How worker pods look. Every field is passed on as it stands; tasks without a device
-/// ([`TaskKind::needs_device`]) drop what [`PodTemplate::resources_of`] drops.
+/// How worker pods look. Every field is passed on as it stands, but for what [`PodTemplate::of`]
+/// makes of it for a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodTemplate {
     /// Image of the runner; `None` is the operator's own default.
@@ -126,6 +130,12 @@ pub struct PodTemplate {
     pub termination_grace_period_seconds: i64,
     /// Size of `/dev/shm`.
     pub shared_memory: Quantity,
+    /// Dynamic resource allocation; every worker uses all of it.
+    pub resource_claims: Vec<PodResourceClaim>,
+    /// Where workers keep what they have fetched; `None` is a folder that goes with the pod.
+    pub cache: Option<Cache>,
+    /// What differs for single tasks; see [`PodTemplate::of`].
+    pub overrides: Overrides,
 }
 
 /// A spec that this version does not carry out.
@@ -236,11 +246,27 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         budget_gpu_seconds,
         suspend: spec.suspend,
         retain: spec.retain,
+        queue: queue(spec, placement),
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
         secrets: secrets(spec),
+        ca_bundle: spec
+            .artifacts
+            .ca_bundle_config_map_ref
+            .as_ref()
+            .map(|map| map.name.clone()),
         pods: pods::template(&spec.worker)?,
     })
+}
+
+fn queue(spec: &PruningRunSpec, placement: &Placement) -> Option<Queue> {
+    match placement {
+        Placement::Pods => Some(Queue {
+            name: spec.queue_name.clone()?,
+            priority_class: spec.queue_priority_class.clone(),
+        }),
+        Placement::Local { .. } => None,
+    }
 }
 
 fn secrets(spec: &PruningRunSpec) -> Secrets {
@@ -359,27 +385,14 @@ impl ValidatedRun {
     }
 
     fn told(&self, task: Task) -> TaskSpec {
+        let pods = self.pods.of(task.kind());
         TaskSpec {
             version: darwinlm_task::VERSION,
             run: self.identity.clone(),
             store: self.store.clone(),
             device: self.device,
-            devices: devices(&self.pods.resources_of(task.kind()).limits),
+            devices: devices(&pods.resources.limits, pods.resource_claims.len()),
             task,
         }
-    }
-}
-
-impl PodTemplate {
-    /// The amounts that a task's worker asks for: a task that computes on no device asks for none,
-    /// that is, for no extended resource such as `nvidia.com/gpu`.
-    pub fn resources_of(&self, task: TaskKind) -> Resources {
-        let mut resources = self.resources.clone();
-        if !task.needs_device() {
-            // Kubernetes' own resources have no domain; extended ones always have (a `/`).
-            resources.limits.retain(|name, _| !name.contains('/'));
-            resources.requests.retain(|name, _| !name.contains('/'));
-        }
-        resources
     }
 }

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use darwinlm_store::Store;
+use darwinlm_task::ENV_CA_BUNDLE;
 
 use super::pattern::Pattern;
 use super::place::chosen;
 use super::{Fetcher, Listed, SourceError};
+
+/// Before what a bucket says of a file's content.
+const ETAG: &str = "etag:";
 
 /// A path, or a pattern of paths, in a bucket.
 #[derive(Debug)]
@@ -27,10 +31,14 @@ impl BucketPlace {
             _ => "AZURE_",
         };
         let root = format!("{scheme}://{bucket}");
+        let authorities = fetcher.variables.get(ENV_CA_BUNDLE);
+        let authorities = authorities.map(|file| (ENV_CA_BUNDLE.to_owned(), file.to_owned()));
+        let variables = fetcher.variables.family(family);
+        let variables = variables.into_iter().chain(authorities);
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             pattern: Pattern::parse(path.trim_end_matches('/'))?,
-            store: Store::open_existing_with(&root, fetcher.variables.family(family))?,
+            store: Store::open_existing_with(&root, variables)?,
         })
     }
 
@@ -82,7 +90,7 @@ impl BucketPlace {
         Ok(files.into_iter().map(listed).collect())
     }
 
-    /// Copies a file. A broken connection goes on where it broke, as long as the file is the same.
+    /// Copies a file that is still the one that was listed.
     pub(super) async fn fetch(
         &self,
         file: &Listed,
@@ -90,7 +98,9 @@ impl BucketPlace {
         fetcher: &Fetcher<'_>,
     ) -> Result<(), SourceError> {
         let part = super::part::part_of(to);
-        let found = self.store.download(&file.name, &part).await?;
+        let version = file.content.as_deref();
+        let version = version.and_then(|content| content.strip_prefix(ETAG));
+        let found = self.store.download(&file.name, version, &part).await?;
         super::part::check(&self.what(file), file, found.bytes, Some(&found.sha256))?;
         (fetcher.tell)(found.bytes, found.bytes);
         super::part::keep(&part, to).await
@@ -103,7 +113,7 @@ impl BucketPlace {
 
 fn listed(file: darwinlm_store::Listed) -> Listed {
     Listed {
-        content: file.version.map(|version| format!("etag:{version}")),
+        content: file.version.map(|version| format!("{ETAG}{version}")),
         name: file.key,
         bytes: Some(file.bytes),
     }

@@ -1,5 +1,7 @@
 //! The Job of a task.
 
+use std::collections::BTreeMap;
+
 use darwinlm_api::PruningRun;
 use darwinlm_task::TaskKind;
 use k8s_openapi::{
@@ -9,7 +11,7 @@ use k8s_openapi::{
 use kube::Resource;
 
 use super::{WorkerImage, failure_policy::failure_policy, pod_template::pod_template};
-use crate::run_controller::{decide::NewJob, made_from, validate::ValidatedRun};
+use crate::run_controller::{decide::NewJob, made_from, queue, validate::ValidatedRun};
 
 /// Failures that count, before the Job is given up.
 const BACKOFF_LIMIT: i32 = 6;
@@ -22,22 +24,31 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     let name = &run.identity.name;
     let is_work_queue = new.key.task.is_work_queue();
     let workers = i32::try_from(new.workers).unwrap_or(i32::MAX);
+    let mut labels = new.key.labels(name);
+    let made_from = new.made_from.to_annotation();
+    let mut annotations = BTreeMap::from([(made_from::ANNOTATION.to_owned(), made_from)]);
+    // Whoever is deleted waits in no queue.
+    let queue = run.queue.as_ref();
+    let queue = queue.filter(|_| new.key.task != TaskKind::CleanUp);
+    if let Some(queue) = queue {
+        labels.extend(queue.labels());
+        // Any number of workers will do; Kueue refuses the word where there is no smaller one.
+        if is_work_queue && workers > 1 {
+            annotations.insert(queue::ANNOTATION_LEAST.to_owned(), "1".to_owned());
+        }
+    }
     Job {
         metadata: ObjectMeta {
             name: Some(new.key.job_name(name)),
             namespace: Some(run.identity.namespace.clone()),
-            labels: Some(new.key.labels(name)),
-            annotations: Some(
-                [(
-                    made_from::ANNOTATION.to_owned(),
-                    new.made_from.to_annotation(),
-                )]
-                .into(),
-            ),
+            labels: Some(labels),
+            annotations: Some(annotations),
             owner_references: Some(vec![owner(run, new.key.task)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
+            // It starts when Kueue lets it: a pod that came first would hold its device for nothing.
+            suspend: queue.is_some().then_some(true),
             completions: (!is_work_queue).then_some(1),
             parallelism: Some(if is_work_queue { workers } else { 1 }),
             backoff_limit: Some(BACKOFF_LIMIT),
@@ -66,6 +77,8 @@ fn owner(run: &ValidatedRun, task: TaskKind) -> OwnerReference {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
+
     use super::*;
     use crate::{
         names::JobKey,
@@ -75,7 +88,11 @@ mod tests {
     const RUN: &str = include_str!("../../../tests/fixtures/cluster-run.yaml");
 
     fn built(task: TaskKind) -> Job {
-        let run: PruningRun = serde_saphyr::from_str(RUN).unwrap();
+        built_from(RUN, task)
+    }
+
+    fn built_from(yaml: &str, task: TaskKind) -> Job {
+        let run: PruningRun = serde_saphyr::from_str(yaml).unwrap();
         let valid = validate(&run, &Placement::Pods).unwrap();
         let first_generation = if task == TaskKind::Search { 25 } else { 0 };
         let key = JobKey {
@@ -155,6 +172,152 @@ mod tests {
             assert_eq!(spec.completions.is_none(), task.is_work_queue(), "{task}");
         }
         assert_eq!(built(TaskKind::Search).spec.unwrap().parallelism, Some(4));
+    }
+
+    #[test]
+    fn every_job_of_a_run_with_a_queue_is_made_suspended_in_it() {
+        let yaml = RUN.replacen(
+            "  evaluation: {}\n",
+            "  evaluation: {}\n  queueName: gpus\n  queuePriorityClass: research\n",
+            1,
+        );
+        for task in TaskKind::ALL {
+            let (with, without) = (built_from(&yaml, task), built(task));
+            let spec = with.spec.unwrap();
+            assert_eq!(spec.suspend, Some(true), "{task}");
+            assert_eq!(without.spec.unwrap().suspend, None, "{task}");
+            let labels = with.metadata.labels.unwrap();
+            assert_eq!(labels["kueue.x-k8s.io/queue-name"], "gpus", "{task}");
+            assert_eq!(
+                labels["kueue.x-k8s.io/priority-class"], "research",
+                "{task}"
+            );
+            let annotations = with.metadata.annotations.unwrap();
+            let least = annotations.get("kueue.x-k8s.io/job-min-parallelism");
+            assert_eq!(least.is_some(), task.is_work_queue(), "{task}");
+        }
+        // Kueue refuses a least number that is not below the whole.
+        let alone = built_from(
+            &yaml.replacen("    workers: 4\n", "    workers: 1\n", 1),
+            TaskKind::Search,
+        );
+        let annotations = alone.metadata.annotations.unwrap();
+        assert!(!annotations.contains_key("kueue.x-k8s.io/job-min-parallelism"));
+    }
+
+    /// The pod of a task whose worker is given more fields.
+    fn pod_with(fields: &str, task: TaskKind) -> PodSpec {
+        let yaml = RUN.replacen("  worker:\n", &format!("  worker:\n{fields}"), 1);
+        let spec = built_from(&yaml, task).spec.unwrap();
+        spec.template.spec.unwrap()
+    }
+
+    #[test]
+    fn what_differs_for_a_task_replaces_field_by_field() {
+        let fields = "    overrides:
+      prepare: {resources: {requests: {cpu: 2}}, nodeSelector: {pool: cpu}}
+      postTraining: {resources: {limits: {nvidia.com/gpu: 8}}, priorityClassName: training}
+      evaluation: {image: other:1}
+";
+        let prepare = pod_with(fields, TaskKind::Prepare);
+        assert_eq!(prepare.node_selector.unwrap()["pool"], "cpu");
+        assert_eq!(prepare.priority_class_name.as_deref(), Some("batch"));
+        let resources = prepare.containers[0].resources.clone().unwrap();
+        assert_eq!(
+            (
+                resources.limits,
+                resources.requests.unwrap()["cpu"].0.as_str()
+            ),
+            (None, "2")
+        );
+        let training = pod_with(fields, TaskKind::PostTrain);
+        assert_eq!(training.priority_class_name.as_deref(), Some("training"));
+        let limits = training.containers[0]
+            .resources
+            .clone()
+            .unwrap()
+            .limits
+            .unwrap();
+        assert_eq!(limits["nvidia.com/gpu"].0, "8");
+        let evaluation = pod_with(fields, TaskKind::Evaluate);
+        assert_eq!(evaluation.containers[0].image.as_deref(), Some("other:1"));
+        for task in [TaskKind::BuildDatabase, TaskKind::Search, TaskKind::Export] {
+            assert_eq!(pod_with(fields, task), pod_with("", task), "{task}");
+        }
+    }
+
+    #[test]
+    fn resource_claims_go_to_every_worker_that_computes() {
+        let fields = "    resourceClaims: [{name: gpu, resourceClaimTemplateName: one-slice}]\n";
+        for task in TaskKind::ALL {
+            let pod = pod_with(fields, task);
+            let claims = pod.resource_claims.unwrap_or_default();
+            let used = pod.containers[0]
+                .resources
+                .clone()
+                .unwrap()
+                .claims
+                .unwrap_or_default();
+            let names: Vec<_> = used.iter().map(|claim| claim.name.as_str()).collect();
+            assert_eq!(claims.len(), names.len(), "{task}");
+            assert_eq!(names == ["gpu"], task.needs_device(), "{task}");
+        }
+    }
+
+    #[test]
+    fn a_cache_that_outlives_pods_is_for_files_named_by_what_they_hold() {
+        let of = |fields: &str, task| {
+            let volumes = pod_with(fields, task).volumes.unwrap();
+            volumes
+                .into_iter()
+                .find(|volume| volume.name == "cache")
+                .unwrap()
+        };
+        let claim = "    cache: {persistentVolumeClaim: {claimName: fetched}}\n";
+        for task in TaskKind::ALL {
+            let own = of(claim, task).persistent_volume_claim;
+            let name = own.map(|own| own.claim_name);
+            let expected = (task != TaskKind::Prepare).then(|| "fetched".to_owned());
+            assert_eq!(name, expected, "{task}");
+        }
+        let limited = of(
+            "    cache: {emptyDir: {sizeLimit: 20Gi}}\n",
+            TaskKind::Search,
+        );
+        assert_eq!(limited.empty_dir.unwrap().size_limit.unwrap().0, "20Gi");
+    }
+
+    #[test]
+    fn the_stores_certificates_reach_every_worker() {
+        let yaml = RUN.replacen(
+            "artifacts: {",
+            "artifacts: {caBundleConfigMapRef: {name: ca}, ",
+            1,
+        );
+        for task in TaskKind::ALL {
+            let pod = built_from(&yaml, task).spec.unwrap().template.spec.unwrap();
+            let container = &pod.containers[0];
+            let env = container.env.clone().unwrap();
+            let file = env
+                .iter()
+                .find(|v| v.name == darwinlm_task::ENV_CA_BUNDLE)
+                .unwrap();
+            let mounts = container.volume_mounts.clone().unwrap();
+            let mount = mounts
+                .iter()
+                .find(|mount| mount.name == "ca-bundle")
+                .unwrap();
+            assert_eq!(
+                file.value.clone().unwrap(),
+                format!("{}/ca.crt", mount.mount_path)
+            );
+            let volumes = pod.volumes.unwrap();
+            let volume = volumes
+                .iter()
+                .find(|volume| volume.name == "ca-bundle")
+                .unwrap();
+            assert_eq!(volume.config_map.clone().unwrap().name, "ca");
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum Action {
     Suspend(JobKey),
     /// Let a Job have its workers again.
     Resume(JobKey),
+    /// Remove a Job that waits or works in a queue, with its workers: only Kueue may suspend it. Work
+    /// goes on from the store with a Job of the same attempt.
+    Withdraw(JobKey),
     /// Change how many workers a Job has.
     SetParallelism {
         /// The Job.
@@ -46,8 +49,8 @@ pub enum Action {
         workers: u32,
     },
     /// Remove a finished search Job: a run of many short Jobs keeps only the last few of them.
-    /// Decided only when the *observed* status already remembers what the Job said. Or a Job that works
-    /// on the survivor of a search that a raised budget has opened again.
+    /// Decided only when the *observed* status already remembers what the Job said. Or a finished
+    /// Job of the survivor of a search that a raised budget has opened again; a live one is withdrawn.
     Delete(JobKey),
 }
 

@@ -196,6 +196,7 @@ mod tests {
             key,
             state: JobState::Pending,
             parallelism: 1,
+            queue: None,
             made_from: MadeFrom::default(),
             deleting: false,
             report,

@@ -8,18 +8,7 @@ use super::Rejection;
 pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
     let evaluation = spec.evaluation.as_ref();
     let tasks = evaluation.is_some_and(|asked| !asked.tasks.is_empty());
-    let given = [
-        (
-            "spec.artifacts.caBundleConfigMapRef",
-            spec.artifacts.ca_bundle_config_map_ref.is_some(),
-        ),
-        ("spec.evaluation.tasks", tasks),
-        ("spec.queueName", spec.queue_name.is_some()),
-        (
-            "spec.queuePriorityClass",
-            spec.queue_priority_class.is_some(),
-        ),
-    ];
+    let given = [("spec.evaluation.tasks", tasks)];
     match given.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Rejection::not_yet_supported(field, "leave it out")),
         None => Ok(()),
