@@ -21,6 +21,7 @@ use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::{EnvVar, PodResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::devices::devices;
 use super::{made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
@@ -64,6 +65,8 @@ pub struct ValidatedRun {
     pub generations: u32,
     /// Generations that one search Job runs, at least 1.
     pub generations_per_job: u32,
+    /// Device seconds after which the search ends at the next boundary of a generation.
+    pub budget_gpu_seconds: Option<u64>,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
     /// Where the run's Jobs wait to be admitted; `None` on one machine, which has no queue.
@@ -166,6 +169,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
     let generations = settings.generations;
     let threads = pods::threads(&spec.worker.resources)?;
     let pruning_workers = at_least_one("spec.pruning.workers", spec.pruning.workers)?;
+    let budget_gpu_seconds = search::budget(spec.budget.as_ref())?;
     let evaluation = spec.evaluation.as_ref();
     let evaluation = evaluation.map(evaluation::evaluation).transpose()?;
     let mut chain = vec![
@@ -187,7 +191,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             target,
             settings: settings.clone(),
             until_generation: generations,
-            budget_gpu_seconds: None,
+            budget_gpu_seconds,
         },
     ];
     if pruning.spacing.is_measured() || target.is_measured() {
@@ -237,6 +241,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             "spec.search.generationsPerJob",
             spec.search.generations_per_job,
         )?,
+        budget_gpu_seconds,
         suspend: spec.suspend,
         queue: queue(spec, placement),
         claims: addresses.into_claims(),
@@ -354,6 +359,7 @@ impl ValidatedRun {
             run: self.identity.clone(),
             store: self.store.clone(),
             device: self.device,
+            devices: devices(&self.pods.of(key.task).resources.limits),
             task,
         })
     }

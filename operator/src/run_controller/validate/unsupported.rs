@@ -10,7 +10,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
     let tasks = evaluation.is_some_and(|asked| !asked.tasks.is_empty());
     let given = [
         ("spec.evaluation.tasks", tasks),
-        ("spec.budget", spec.budget.is_some()),
         (
             "spec.ttlSecondsAfterFinished",
             spec.ttl_seconds_after_finished.is_some(),
