@@ -95,7 +95,7 @@ mod tests {
             (Method::DELETE, "/gone"),
             (Method::PATCH, "/lost"),
         ] {
-            let service = metrics.count_requests().layer(answers.clone());
+            let service = metrics.count_requests().layer(answers);
             let request = Request::builder().method(method).uri(uri).body(()).unwrap();
             let _ = service.oneshot(request).await;
         }
