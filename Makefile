@@ -67,8 +67,8 @@ crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the tas
 	cargo run -q -p darwinlm-task --example schemas
 
 manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, for kubectl apply
-	charts/manifest.sh > charts/darwinlm.yaml.new
-	mv charts/darwinlm.yaml.new charts/darwinlm.yaml
+	charts/manifest.sh > .cache/darwinlm.yaml
+	mv .cache/darwinlm.yaml charts/darwinlm.yaml
 
 # BASE is pinned: …@sha256:…; see the Dockerfiles. LIBTORCH of a whole PyTorch wheel makes a worker for CUDA.
 ENGINE ?= docker
