@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool build demo test lint bench crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-upgrade clean
+.PHONY: help libtorch model venv versitygw promtool build demo test lint bench crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ versitygw: ## versitygw, a real S3 server (two minutes, once)
 # Debian's package, unpacked and never installed; apt checks it against its signed index.
 promtool: ## promtool, which checks the chart's alerts in `make test` (Debian; once)
 	test -x "$(CACHE)/promtool/promtool" || { part=$$(mktemp -d "$(CACHE)/promtool.XXXXXX"); cd "$$part"; apt-get download prometheus; \
-	  dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; rm -r etc lib usr *.deb; mv -T "$$part" "$(CACHE)/promtool"; }
+	  dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; find . -mindepth 1 ! -name promtool -delete; chmod 755 .; mv -T "$$part" "$(CACHE)/promtool"; }
 
 test: libtorch model venv versitygw ## every test that needs no root
 	tests/test.sh
@@ -99,10 +99,11 @@ cluster-down: ## take either down again and check that nothing is left
 cluster-test: ## prove that the cluster works and leaves nothing behind (root; 80 seconds)
 	tests/cluster/selftest.sh
 
-e2e: build model ## whole-system stories on a real node (root)
+e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-upgrade: build ## upgrade, rollback and uninstall with a run in flight, on a real node (root)
+e2e-all: build model ## every story on a real node (root)
+	tests/e2e.sh --all
 	tests/e2e.sh --suite upgrades
 
 clean: ## remove what was built here; the shared cache stays

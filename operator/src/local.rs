@@ -194,7 +194,10 @@ impl LocalRun {
                 self.folder.make_job(new.key)?;
                 self.jobs.push(LocalJob::new(new));
             }
-            Action::Suspend(key) => find(&mut self.jobs, *key, &|job| job.suspend(true)),
+            // There is no queue here.
+            Action::Suspend(key) | Action::Withdraw(key) => {
+                find(&mut self.jobs, *key, &|job| job.suspend(true))
+            }
             Action::Resume(key) => find(&mut self.jobs, *key, &|job| job.suspend(false)),
             Action::SetParallelism { job: key, workers } => {
                 find(&mut self.jobs, *key, &|job| job.resize(*workers));

@@ -7,6 +7,7 @@ pub mod made_from;
 pub mod memory;
 pub mod observe;
 pub mod observed;
+pub mod queue;
 mod reconcile;
 pub mod update_status;
 pub mod validate;

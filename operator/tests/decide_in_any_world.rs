@@ -6,17 +6,26 @@ mod given;
 mod world;
 
 use darwinlm_operator::run_controller::decide::{Action, Ended};
+use darwinlm_operator::run_controller::queue::Queue;
 use darwinlm_operator::run_controller::validate::ValidatedRun;
 use darwinlm_task::Task;
 use proptest::prelude::*;
 
 use world::{Event, World};
 
-/// A run whose target counts in parameters or in latency.
-fn run(measures: bool) -> ValidatedRun {
-    match measures {
+/// A run whose target counts in parameters or in latency, with its Jobs in a queue or not.
+fn run(measures: bool, queues: bool) -> ValidatedRun {
+    let run = match measures {
         true => given::edited_run("level: 2", "speedupPercent: 150"),
         false => given::run(),
+    };
+    let queue = Queue {
+        name: "gpus".into(),
+        priority_class: None,
+    };
+    ValidatedRun {
+        queue: queues.then_some(queue),
+        ..run
     }
 }
 
@@ -27,6 +36,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::LookAndDie),
         12 => Just(Event::Work),
         2 => Just(Event::LoseWorker),
+        2 => Just(Event::Evict),
         1 => Just(Event::GiveUp),
         1 => any::<u8>().prop_map(Event::LoseReport),
         1 => any::<u8>().prop_map(Event::Vanish),
@@ -103,9 +113,9 @@ proptest! {
     #[test]
     fn a_fair_world_always_ends_the_run(
         events in prop::collection::vec(event(), 0..80),
-        measures: bool,
+        (measures, queues) in any::<(bool, bool)>(),
     ) {
-        let mut world = World::new(run(measures));
+        let mut world = World::new(run(measures, queues));
         for event in events {
             world.happen(event);
             check(&world);
@@ -119,8 +129,9 @@ proptest! {
     fn what_has_ended_stays_ended(
         before in prop::collection::vec(any_event(), 0..80),
         after in prop::collection::vec(any_event(), 0..40),
+        queues: bool,
     ) {
-        let mut world = World::new(given::run());
+        let mut world = World::new(run(false, queues));
         before.into_iter().for_each(|event| world.happen(event));
         world.be_fair();
         prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);
@@ -137,13 +148,13 @@ proptest! {
     fn without_failures_every_run_succeeds(
         waits in prop::collection::vec(prop_oneof![
             Just(Event::Look), Just(Event::Work), Just(Event::LookAndForget),
-            Just(Event::LookAndDie), Just(Event::LoseWorker), Just(Event::ToggleSuspend),
+            Just(Event::LookAndDie), Just(Event::LoseWorker), Just(Event::ToggleSuspend), Just(Event::Evict),
             any::<u8>().prop_map(Event::Resize), any::<u8>().prop_map(Event::Claim),
             any::<u8>().prop_map(Event::Edit),
         ], 0..80),
-        measures: bool,
+        (measures, queues) in any::<(bool, bool)>(),
     ) {
-        let mut world = World::new(run(measures));
+        let mut world = World::new(run(measures, queues));
         waits.into_iter().for_each(|event| world.happen(event));
         world.be_fair();
         prop_assert!(ends(&mut world, |_| ()), "the run is stuck: {:?}", world.status);

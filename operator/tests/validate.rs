@@ -194,7 +194,6 @@ fn a_training_is_as_long_as_data_and_sequences_allow() {
 fn what_is_not_yet_supported_is_refused_by_name() {
     let refused = [
         ("budget: {gpuHours: 3}", "spec.budget"),
-        ("queueName: gpus", "spec.queueName"),
         (
             "ttlSecondsAfterFinished: 60",
             "spec.ttlSecondsAfterFinished",

@@ -14,6 +14,18 @@ start() {
     >"$LOG/$name.log" 2>&1 </dev/null &
 }
 
+# restart PART : SIGKILL, and the same command again.
+restart() {
+  local part=$1 pid command
+  pid=$(marked_processes "$part" | head -n 1)
+  [ -n "$pid" ] || fail "there is no $part that could be restarted"
+  mapfile -d '' command <"/proc/$pid/cmdline"
+  kill -KILL "$pid"
+  while [ -e "/proc/$pid" ]; do sleep 0.05; done
+  mv "$LOG/$part.log" "$LOG/$part-before.log"
+  start "$part" "${command[@]}"
+}
+
 # marked_processes [PART] : ids of the live processes that carry the mark.
 marked_processes() {
   local part=${1:-} file

@@ -22,7 +22,19 @@ BASELINE=$CLUSTER_DIR/baseline
 # What is costly to make, kept for every checkout on the machine.
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/darwinlm
 module_version() { sed -n "s#^require $2 v##p" "$HERE/tools/$1/go.mod" | head -n 1; }
-KUBERNETES_BIN=$CACHE/kubernetes-$(module_version kubernetes k8s.io/kubernetes)
+# The newest release that is supported, or another one whose module stands in tools/.
+kubernetes_tool() {
+  local tool versions=
+  for tool in kubernetes "$HERE"/tools/kubernetes-*/; do
+    tool=$(basename "$tool")
+    versions+=" $(module_version "$tool" k8s.io/kubernetes)"
+    [ "${DARWINLM_KUBERNETES:-${versions# }}" != "${versions##* }" ] || { echo "$tool"; return; }
+  done
+  fail "DARWINLM_KUBERNETES is '$DARWINLM_KUBERNETES'; there is$versions (tools/kubernetes/gen.sh adds one)"
+}
+KUBERNETES_TOOL=$(kubernetes_tool) || exit 1
+KUBERNETES_VERSION=$(module_version "$KUBERNETES_TOOL" k8s.io/kubernetes)
+KUBERNETES_BIN=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_BIN=$CACHE/etcd-$(module_version etcd go.etcd.io/etcd/server/v3)
 
 # The folder that says which checkout holds this index.

@@ -5,9 +5,11 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod deadly;
 pub mod files;
 pub mod gateway;
 pub mod local;
+pub mod node;
 pub mod operator;
 pub mod programs;
 pub mod proxy;

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use darwinlm_tests::cluster::{Namespace, is_true, status_of, try_kubectl};
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Local, TINY_RUN, finish};
+use darwinlm_tests::node::{
+    a_running_worker, finished, jobs_of, local_digest, metric_of, own, pods, running_workers,
+    tiny_volume, volume,
+};
 use darwinlm_tests::programs::{fetched, program, repository};
-use darwinlm_tests::tiny;
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// The user that workers run as; a hostPath volume ignores `fsGroup`.
-const WORKER: &str = "65532:65532";
 
 #[test]
 fn the_same_yaml_ends_with_the_same_digest_on_this_machine_and_in_pods() {
@@ -222,26 +221,6 @@ fn smaller_demo() -> String {
     })
 }
 
-/// A folder that pods see; not below `/run`, which is the node's own.
-fn volume() -> TempDir {
-    let folder = TempDir::with_prefix("darwinlm-volume-").expect("a folder can be made");
-    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(folder.path(), open).expect("the folder can be opened to others");
-    folder
-}
-
-fn own(folder: &Path) {
-    let owned = Command::new("chown")
-        .arg("-R")
-        .arg(WORKER)
-        .arg(folder)
-        .status();
-    assert!(
-        owned.is_ok_and(|status| status.success()),
-        "chown needs root"
-    );
-}
-
 fn put_smollm2(volume: &Path) {
     for (from, to) in [
         ("models/smollm2-135m", "models/smollm2-135m"),
@@ -260,42 +239,6 @@ fn put_smollm2(volume: &Path) {
     }
 }
 
-fn tiny_volume(namespace: &Namespace) -> TempDir {
-    let folder = volume();
-    tiny::write(folder.path());
-    own(folder.path());
-    namespace.claim("data", folder.path());
-    folder
-}
-
-fn local_digest() -> String {
-    Local::new().run(&["--workers", "1"]).digest()
-}
-
-fn finished(run: &Value) -> bool {
-    matches!(
-        run["status"]["stage"].as_str(),
-        Some("Succeeded" | "Failed" | "Rejected")
-    )
-}
-
-fn running_workers(namespace: &Namespace, task: &str) -> usize {
-    pods(namespace, task)
-        .iter()
-        .filter(|pod| pod["status"]["phase"] == "Running")
-        .count()
-}
-
-/// The Jobs of a task that exist now.
-fn jobs_of(namespace: &Namespace, run: &str, task: &str) -> Vec<String> {
-    let selector = format!("darwinlm.io/run={run},darwinlm.io/task={task}");
-    namespace
-        .list("jobs", &selector)
-        .iter()
-        .filter_map(|job| job["metadata"]["name"].as_str().map(ToOwned::to_owned))
-        .collect()
-}
-
 /// What the pods of a task may use of `nvidia.com/gpu`, by pod.
 fn gpu_limits(namespace: &Namespace, task: &str) -> Vec<(String, String)> {
     let limit = |pod: &Value| {
@@ -312,39 +255,4 @@ fn survivor_of(run: &Value) -> Option<(String, i64)> {
     let survivor = &run["status"]["search"]["survivor"];
     let fitness = survivor["fitness"].as_str()?.to_owned();
     Some((fitness, survivor["bornInGeneration"].as_i64()?))
-}
-
-fn a_running_worker(namespace: &Namespace, task: &str) -> Option<String> {
-    let pods = pods(namespace, task);
-    let running = pods.iter().find(|pod| {
-        pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
-    })?;
-    running["metadata"]["name"].as_str().map(ToOwned::to_owned)
-}
-
-fn pods(namespace: &Namespace, task: &str) -> Vec<Value> {
-    namespace.list("pods", &format!("darwinlm.io/task={task}"))
-}
-
-/// The value of a run's metric, as Prometheus would scrape it from each operator: the leader alone
-/// tells of runs.
-fn metric_of(namespace: &str, name: &str) -> Option<u64> {
-    let operators = ["-n", "darwinlm-system", "get", "pods", "-o", "name", "-l"];
-    let selector = "app.kubernetes.io/component=operator";
-    let (_, pods) = try_kubectl(&[&operators[..], &[selector]].concat(), None);
-    let scraped = pods.lines().map(|pod| {
-        let pod = pod.trim_start_matches("pod/");
-        let path = format!("/api/v1/namespaces/darwinlm-system/pods/{pod}:8080/proxy/metrics");
-        let (answered, text) = try_kubectl(&["get", "--raw", &path], None);
-        if answered { text } else { String::new() }
-    });
-    let text: String = scraped.collect();
-    let line = text.lines().find(|line| {
-        line.starts_with(name) && line.contains(&format!("namespace=\"{namespace}\""))
-    })?;
-    line.rsplit(' ')
-        .next()?
-        .parse::<f64>()
-        .ok()
-        .map(|value| value as u64)
 }

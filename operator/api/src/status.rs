@@ -76,6 +76,8 @@ pub enum Stage {
     Evaluating,
     /// Writing checkpoints.
     Exporting,
+    /// Waiting in a queue.
+    Queued,
     /// Suspended by the user.
     Suspended,
     /// Ended as asked.

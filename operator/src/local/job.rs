@@ -232,6 +232,7 @@ impl LocalJob {
             key: self.key,
             state,
             parallelism: count(self.parallelism),
+            queue: None,
             made_from: self.made_from.clone(),
             deleting: false,
             report: self.report(),

@@ -108,10 +108,11 @@ impl<'a> Jobs<'a> {
                 }
                 Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
                 Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
+                Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
                 Action::SetParallelism { job, workers } => {
                     self.patch(*job, json!({"parallelism": workers})).await?;
                 }
-                Action::Delete(key) => self.delete(*key).await?,
+                Action::Delete(key) => self.delete(*key, &DeleteParams::background()).await?,
             }
         }
         Ok(applied)
@@ -183,10 +184,11 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// In the background: the pods of a finished Job go with it.
-    async fn delete(&self, key: JobKey) -> Result<(), Error> {
+    /// In the background the pods of a finished Job go after it; in the foreground a live one stays
+    /// until its pods are gone, so that it is seen how long they hold their devices.
+    async fn delete(&self, key: JobKey, how: &DeleteParams) -> Result<(), Error> {
         let name = key.job_name(&self.run.identity.name);
-        match self.api.delete(&name, &DeleteParams::background()).await {
+        match self.api.delete(&name, how).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(Error::Call {

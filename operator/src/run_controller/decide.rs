@@ -105,6 +105,11 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
 fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection>) -> Vec<Action> {
     let mut actions = Vec::new();
     for (position, job) in live.iter().enumerate().filter(|(_, job)| !job.deleting) {
+        if job.queue.is_some() {
+            // Its suspend and its size are Kueue's: taking it out of the queue is all that is ours.
+            actions.extend(run.suspend.then_some(Action::Withdraw(job.key)));
+            continue;
+        }
         let workers = run.workers(job.key.task);
         // A second live Job is not ours to run: it waits until the first is over.
         let may_work = !run.suspend && position == 0;

@@ -4,6 +4,7 @@ mod claims;
 mod job;
 mod pod;
 mod report;
+mod workloads;
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use kube::{
 
 use super::{
     build::{CONTAINER, PORT},
-    observed::Observed,
+    observed::{JobState, Observed},
+    queue,
 };
 use crate::names::{JobKey, LABEL_RUN};
 pub use claims::observe_claims;
@@ -47,7 +49,8 @@ pub enum Error {
     Claims(#[source] kube::Error),
 }
 
-/// Looks at a run: two lists, and one question to one worker if any is at work.
+/// Looks at a run: two lists, one question to one worker if any is at work, and one to Kueue for a
+/// Job that waits in its queue.
 ///
 /// Jobs are listed, not read from a cache: a cache that is behind would let a Job be made twice.
 ///
@@ -78,7 +81,13 @@ pub async fn observe(
         let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
         api.list(&of_this_run).await.map_err(Error::Pods)?.items
     };
-    let mut observed = see(jobs, &pods, &identity, status, now);
+    let mut observed = see(&jobs, &pods, &identity, status, now);
+    for ((_, job), seen) in jobs.iter().zip(&mut observed.jobs) {
+        if let (JobState::Queued, Some(queue)) = (&seen.state, &seen.queue) {
+            let said = workloads::ask(client, job, now).await;
+            seen.waiting = Some(queue::waiting(&job.name_any(), queue, &said));
+        }
+    }
     if let Some((key, worker)) = one_worker_at_work(&observed, &pods, &identity) {
         let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
         let said = ask(http, &api, worker).await;
@@ -93,18 +102,18 @@ pub async fn observe(
 
 /// Everything but what running workers say. Pure.
 fn see(
-    jobs: Vec<(JobKey, Job)>,
+    jobs: &[(JobKey, Job)],
     pods: &[Pod],
     identity: &RunIdentity,
     status: PruningRunStatus,
     now: Timestamp,
 ) -> Observed {
     let jobs = jobs
-        .into_iter()
+        .iter()
         .map(|(key, job)| {
             let uid = job.uid().unwrap_or_default();
             let own: Vec<&Pod> = pods.iter().filter(|pod| is_owned(*pod, &uid)).collect();
-            job::observed(key, &job, &own, identity, now)
+            job::observed(*key, job, &own, identity, now)
         })
         .collect();
     Observed {

@@ -43,6 +43,8 @@ pub struct ObservedJob {
     pub state: JobState,
     /// Workers it asks for at present (`spec.parallelism`).
     pub parallelism: u32,
+    /// The queue that it waits in, by its label: then its `suspend` and its size are Kueue's.
+    pub queue: Option<String>,
     /// What it was made from; nothing for a Job that does not say.
     pub made_from: MadeFrom,
     /// Whether it is on its way out (`metadata.deletionTimestamp`): its pods may still run.
@@ -72,6 +74,8 @@ pub enum JobState {
     },
     /// Told to hold no workers (`spec.suspend`); some may still be leaving.
     Suspended,
+    /// Held back by its queue, which suspends and resumes it; workers may still be leaving.
+    Queued,
     /// Over: a worker succeeded and none is left.
     Complete,
     /// Over: given up.
@@ -107,7 +111,10 @@ impl ObservedJob {
     /// Whether the Job holds workers, or may come to: the next Job must wait.
     pub fn is_live(&self) -> bool {
         match self.state {
-            JobState::Pending | JobState::Running { .. } | JobState::Suspended => true,
+            JobState::Pending
+            | JobState::Running { .. }
+            | JobState::Suspended
+            | JobState::Queued => true,
             JobState::Complete | JobState::Failed { .. } => false,
         }
     }

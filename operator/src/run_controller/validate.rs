@@ -19,7 +19,7 @@ use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::made_from::MadeFrom;
+use super::{made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -64,6 +64,8 @@ pub struct ValidatedRun {
     pub generations_per_job: u32,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
+    /// Where the run's Jobs wait to be admitted; `None` on one machine, which has no queue.
+    pub queue: Option<Queue>,
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
     /// store and export. Empty on one machine.
     pub claims: BTreeMap<String, ClaimUse>,
@@ -226,11 +228,22 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             spec.search.generations_per_job,
         )?,
         suspend: spec.suspend,
+        queue: queue(spec, placement),
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
         secrets: secrets(spec),
         pods: pods::template(&spec.worker)?,
     })
+}
+
+fn queue(spec: &PruningRunSpec, placement: &Placement) -> Option<Queue> {
+    match placement {
+        Placement::Pods => Some(Queue {
+            name: spec.queue_name.clone()?,
+            priority_class: spec.queue_priority_class.clone(),
+        }),
+        Placement::Local { .. } => None,
+    }
 }
 
 fn secrets(spec: &PruningRunSpec) -> Secrets {

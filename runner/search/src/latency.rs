@@ -9,7 +9,8 @@ use crate::module::{ModuleKind, PerKind};
 /// How long one module of each kind takes at each size that was measured, and everything else of a
 /// forward pass once: nanoseconds on one device, on one workload.
 ///
-/// A smaller module is never slower here, and a removed one takes nothing.
+/// The times are as measured: tile sizes, a gather of heads or noise may make a smaller module the
+/// slower one. A removed one takes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawTable", into = "RawTable")]
 pub struct LatencyTable {
@@ -39,17 +40,13 @@ pub enum LatencyError {
         /// Units kept, as given.
         found: Vec<u32>,
     },
-    /// A smaller module takes longer, or a removed one takes time.
-    #[error("{kind} with {units} units takes {found} ns, more than the {most} ns that it may")]
-    Rises {
+    /// A removed module takes time.
+    #[error("removed {kind} takes {found} ns; accepted: 0")]
+    Removed {
         /// The kind of module.
         kind: ModuleKind,
-        /// Units kept.
-        units: u32,
         /// Its time.
         found: u64,
-        /// The time of the next larger module; 0 for a removed one.
-        most: u64,
     },
     /// A ladder has a size that nobody measured.
     #[error("{kind} with {units} units was not measured; measured were {measured:?}")]
@@ -67,62 +64,57 @@ pub enum LatencyError {
 }
 
 impl LatencyTable {
-    /// A table of (units kept, nanoseconds), dense first, (0, 0) last; times never rise.
+    /// A table of (units kept, nanoseconds), dense first, (0, 0) last.
     ///
     /// # Errors
-    /// Where sizes do not fall strictly to 0, or a time rises.
+    /// Where sizes do not fall strictly to 0, or a removed module takes time.
     pub fn new(base: u64, times: PerKind<Vec<(u32, u64)>>) -> Result<Self, LatencyError> {
         for kind in ModuleKind::ALL {
             let of_kind = &times[kind];
             let falls = of_kind.windows(2).all(|pair| pair[1].0 < pair[0].0);
-            if !falls || of_kind.len() < 2 || of_kind.last().is_none_or(|last| last.0 != 0) {
-                let found = of_kind.iter().map(|&(units, _)| units).collect();
-                return Err(LatencyError::Sizes { kind, found });
-            }
-            for pair in of_kind.windows(2) {
-                let (units, found) = pair[1];
-                let most = if units == 0 { 0 } else { pair[0].1 };
-                if found > most {
-                    return Err(LatencyError::Rises {
-                        kind,
-                        units,
-                        found,
-                        most,
-                    });
+            let removed = of_kind.last().filter(|&&(units, _)| units == 0);
+            match removed {
+                Some(&(_, found)) if found > 0 => {
+                    return Err(LatencyError::Removed { kind, found });
+                }
+                Some(_) if falls && of_kind.len() > 1 => {}
+                _ => {
+                    let found = of_kind.iter().map(|&(units, _)| units).collect();
+                    return Err(LatencyError::Sizes { kind, found });
                 }
             }
         }
         Ok(Self { base, times })
     }
 
-    /// A table from raw measurements, in which noise and tile sizes may make a smaller module the
-    /// slower one: neighbours out of order share their mean (isotonic regression, least squares),
-    /// so that chance errors cancel instead of piling up in one direction.
-    ///
-    /// # Errors
-    /// Where sizes do not fall strictly to 0.
-    pub fn measured(base: u64, times: &PerKind<Vec<(u32, u64)>>) -> Result<Self, LatencyError> {
-        let falling = PerKind::of(|kind| {
-            let (sizes, raw): (Vec<u32>, Vec<u64>) = times[kind].iter().copied().unzip();
-            let mut falling = falling(&raw);
-            if let Some(removed) = falling.last_mut() {
-                *removed = 0;
-            }
-            sizes.into_iter().zip(falling).collect()
-        });
-        Self::new(base, falling)
+    /// The dense model of so many blocks, as measured: what a speed-up is a multiple of.
+    pub fn dense(&self, blocks: u32) -> u64 {
+        let block: u64 = ModuleKind::ALL
+            .map(|kind| self.times[kind][0].1)
+            .iter()
+            .sum();
+        self.base + u64::from(blocks) * block
     }
 
     /// The ladder of a kind whose levels are spaced evenly in time; see
-    /// [`Ladder::spaced_by_cost`].
+    /// [`Ladder::spaced_by_cost`]. A size that is no faster than a larger one is left out: it
+    /// would only be a worse module.
     ///
     /// # Errors
     /// Where the levels asked for make none.
     pub fn ladder(&self, kind: ModuleKind, levels: u8) -> Result<Ladder, LadderError> {
-        Ladder::spaced_by_cost(&self.times[kind], levels)
+        let mut faster: Vec<(u32, u64)> = Vec::new();
+        for &(units, time) in &self.times[kind] {
+            let is_faster = faster.last().is_none_or(|&(_, last)| time < last);
+            if is_faster || units == 0 {
+                faster.push((units, time));
+            }
+        }
+        Ladder::spaced_by_cost(&faster, levels)
     }
 
-    /// What every level of some ladders costs in time.
+    /// What every level of some ladders costs in time: at least what every deeper one takes, see
+    /// [`Costs::measured`].
     ///
     /// # Errors
     /// Where a level has a size that was not measured.
@@ -148,29 +140,6 @@ impl LatencyTable {
                 measured: of_kind.iter().map(|&(measured, _)| measured).collect(),
             })
     }
-}
-
-/// The falling sequence nearest to a sequence in least squares, rounded down: pools of neighbours
-/// are merged into their mean while one rises above the pool before it.
-fn falling(raw: &[u64]) -> Vec<u64> {
-    let mut pools: Vec<(u128, usize)> = Vec::new();
-    for &time in raw {
-        let mut pool = (u128::from(time), 1);
-        while let Some(&(sum, count)) = pools.last() {
-            // A mean above the one before it, compared without division.
-            if pool.0 * count as u128 <= sum * pool.1 as u128 {
-                break;
-            }
-            pool = (pool.0 + sum, pool.1 + count);
-            pools.pop();
-        }
-        pools.push(pool);
-    }
-    let mean = |(sum, count): (u128, usize)| {
-        let mean = u64::try_from(sum / count as u128).expect("a mean is at most the largest");
-        std::iter::repeat_n(mean, count)
-    };
-    pools.into_iter().flat_map(mean).collect()
 }
 
 impl TryFrom<RawTable> for LatencyTable {
@@ -206,51 +175,54 @@ mod tests {
     use crate::genome::Genome;
     use crate::level::Level;
 
-    fn raw() -> PerKind<Vec<(u32, u64)>> {
-        PerKind {
-            attention: vec![(4, 90), (3, 70), (2, 80), (1, 30), (0, 5)],
-            mlp: vec![(40, 200), (30, 150), (20, 110), (10, 60), (0, 0)],
-        }
+    fn table() -> LatencyTable {
+        let times = PerKind {
+            attention: vec![(4, 90), (3, 70), (2, 80), (1, 30), (0, 0)],
+            mlp: vec![(40, 200), (30, 210), (20, 110), (10, 60), (0, 0)],
+        };
+        LatencyTable::new(1000, times).unwrap()
     }
 
     #[test]
-    fn a_smaller_module_is_never_slower_and_a_removed_one_takes_nothing() {
-        let table = LatencyTable::measured(1000, &raw()).unwrap();
+    fn a_table_holds_what_was_measured_and_a_removed_module_takes_nothing() {
         let text = "{\"baseNanoseconds\":1000,\
-                    \"attention\":[[4,90],[3,75],[2,75],[1,30],[0,0]],\
-                    \"mlp\":[[40,200],[30,150],[20,110],[10,60],[0,0]]}";
-        assert_eq!(serde_json::to_string(&table).unwrap(), text);
-        assert_eq!(serde_json::from_str::<LatencyTable>(text).unwrap(), table);
-        let rising = text.replace("[3,75]", "[3,74]");
-        let error = serde_json::from_str::<LatencyTable>(&rising).unwrap_err();
-        assert!(
-            error.to_string().contains("attention with 2 units"),
-            "{error}"
-        );
+                    \"attention\":[[4,90],[3,70],[2,80],[1,30],[0,0]],\
+                    \"mlp\":[[40,200],[30,210],[20,110],[10,60],[0,0]]}";
+        assert_eq!(serde_json::to_string(&table()).unwrap(), text);
+        assert_eq!(serde_json::from_str::<LatencyTable>(text).unwrap(), table());
+        let takes_time = text.replacen("[0,0]", "[0,5]", 1);
+        let error = serde_json::from_str::<LatencyTable>(&takes_time).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("removed attention takes 5 ns"), "{said}");
     }
 
     #[test]
-    fn pools_share_their_mean_until_nothing_rises() {
-        assert_eq!(falling(&[9, 1, 5, 6]), [9, 4, 4, 4]);
-        assert_eq!(falling(&[1, 2, 3]), [2, 2, 2]);
-        assert_eq!(falling(&[3, 2, 1]), [3, 2, 1]);
-        assert!(falling(&[]).is_empty());
-    }
-
-    #[test]
-    fn ladder_and_costs_follow_from_the_table() {
-        let table = LatencyTable::measured(1000, &raw()).unwrap();
-        let ladders = PerKind::of(|kind| table.ladder(kind, 2).unwrap());
-        assert_eq!(ladders.attention.as_slice(), [4, 1, 0]);
-        assert_eq!(ladders.mlp.as_slice(), [40, 20, 0]);
-        let costs = table.costs(&ladders).unwrap();
+    fn a_size_that_is_no_faster_than_a_larger_one_is_no_level() {
+        let ladders = PerKind::of(|kind| table().ladder(kind, 4).unwrap());
+        assert_eq!(ladders.attention.as_slice(), [4, 3, 1, 0]);
+        assert_eq!(ladders.mlp.as_slice(), [40, 20, 10, 0]);
+        let costs = table().costs(&ladders).unwrap();
         let genome = Genome::uniform(3, Level::new(1).unwrap());
-        assert_eq!(costs.of_genome(&genome), 1000 + 3 * (30 + 110));
+        assert_eq!(costs.of_genome(&genome), 1000 + 3 * (70 + 110));
+        let dense = Genome::uniform(3, Level::DENSE);
+        assert_eq!(costs.of_genome(&dense), table().dense(3));
+    }
+
+    #[test]
+    fn a_level_is_charged_the_slower_one_below_it_and_the_dense_model_what_it_took() {
+        let ladders = Ladders {
+            attention: Ladder::new(vec![4, 3, 2, 0]).unwrap(),
+            mlp: Ladder::new(vec![40, 30, 0]).unwrap(),
+        };
+        let costs = table().costs(&ladders).unwrap();
+        let genome = Genome::uniform(3, Level::new(1).unwrap());
+        assert_eq!(costs.of_genome(&genome), 1000 + 3 * (80 + 210));
+        assert_eq!(table().dense(3), 1000 + 3 * (90 + 200));
         let other = Ladders {
             mlp: Ladder::new(vec![40, 25, 0]).unwrap(),
             ..ladders
         };
-        let error = table.costs(&other).unwrap_err().to_string();
+        let error = table().costs(&other).unwrap_err().to_string();
         assert!(
             error.starts_with("mlp with 25 units was not measured"),
             "{error}"
@@ -265,8 +237,8 @@ mod tests {
             vec![(0, 0)],
             vec![],
         ] {
-            let times = PerKind { attention, ..raw() };
-            let error = LatencyTable::measured(0, &times).unwrap_err();
+            let mlp = vec![(40, 200), (0, 0)];
+            let error = LatencyTable::new(0, PerKind { attention, mlp }).unwrap_err();
             assert!(matches!(error, LatencyError::Sizes { .. }), "{error}");
         }
     }

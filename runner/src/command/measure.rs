@@ -1,6 +1,6 @@
 //! `measure`: the table of latencies that ladders and speed-up budgets are made from.
 
-use darwinlm_search::{Genome, Ladders, Level, PerKind, Shape};
+use darwinlm_search::{PerKind, Shape};
 use darwinlm_task::{
     ExitCode, ForwardPass, LATENCY_VERSION, LatencyRecord, MeasuredReport, PruningSpec,
     REASON_DEVICE_UNUSABLE, StoredLatency, TargetSpec, TokenSlice, paths,
@@ -85,7 +85,7 @@ pub(super) async fn task(
     let table = Some(&latency.stored.table);
     let ladders = ladders(&shape, pruning, table)?;
     target::check(&shape, &ladders, table, target)?;
-    report(context, &shape, &ladders, &latency)
+    report(context, &shape, &latency)
 }
 
 async fn store_knows(context: &Context, key: &str) -> Result<bool, Failure> {
@@ -169,20 +169,12 @@ fn batch(tokens: &Sequences, workload: ForwardPass, device: tch::Device) -> tch:
     tokens.batch(&sequences, workload.sequence_length, device)
 }
 
-fn report(
-    context: &Context,
-    shape: &Shape,
-    ladders: &Ladders,
-    latency: &Latency,
-) -> Result<Ended, Failure> {
-    let costs = latency.stored.table.costs(ladders);
-    let costs = costs.or_fail(ExitCode::BadData, "the table lacks a level")?;
-    let dense = Genome::uniform(shape.blocks, Level::DENSE);
+fn report(context: &Context, shape: &Shape, latency: &Latency) -> Result<Ended, Failure> {
     context.reporter.update(|report| {
         report.measured = Some(MeasuredReport {
             digest: latency.digest.clone(),
             device: latency.stored.device.clone(),
-            dense_nanoseconds: costs.of_genome(&dense),
+            dense_nanoseconds: latency.stored.table.dense(shape.blocks),
         });
     });
     Ok(Ended::Done)

@@ -140,14 +140,10 @@ pub(super) fn problem(
     target: TargetSpec,
     settings: &SearchSettings,
 ) -> Result<Problem, Failure> {
-    let table = prepared.latency.as_ref();
-    let costs = target::costs(
-        &about.shape,
-        &about.ladders,
-        table.map(|latency| &latency.stored.table),
-        target,
-    )?;
-    let target = target::resolve(target, &costs, about.shape.blocks)?;
+    let latency = prepared.latency.as_ref();
+    let table = latency.map(|latency| &latency.stored.table);
+    let costs = target::costs(&about.shape, &about.ladders, table, target)?;
+    let target = target::resolve(target, &costs, table, about.shape.blocks)?;
     let errors: Vec<Vec<f64>> = about
         .modules
         .iter()
@@ -192,7 +188,7 @@ pub(super) fn problem(
             fitness_tokens: pin(&prepared.plan.fitness.sha256)?,
             numerics_plan: Digest::of(&numerics),
             level_database: pin(folder.sha256())?,
-            latency_table: table.map(|latency| pin(&latency.sha256)).transpose()?,
+            latency_table: latency.map(|latency| pin(&latency.sha256)).transpose()?,
         },
     })
 }

@@ -29,9 +29,15 @@ pub(super) fn costs(
     }
 }
 
-/// What the user asked for, as the search counts it.
-pub(super) fn resolve(target: TargetSpec, costs: &Costs, blocks: u32) -> Result<Target, Failure> {
-    let dense = costs.of_genome(&Genome::uniform(blocks, Level::DENSE));
+/// What the user asked for, as the search counts it. A speed-up is one over the dense model as it
+/// was measured, not as its levels are charged.
+pub(super) fn resolve(
+    target: TargetSpec,
+    costs: &Costs,
+    table: Option<&LatencyTable>,
+    blocks: u32,
+) -> Result<Target, Failure> {
+    let dense = dense(target, costs, table, blocks);
     Ok(match target {
         TargetSpec::Level(level) => {
             let level = u8::try_from(level).or_fail(ExitCode::BadSpec, "spec.target.level")?;
@@ -44,6 +50,14 @@ pub(super) fn resolve(target: TargetSpec, costs: &Costs, blocks: u32) -> Result<
         }
         TargetSpec::SpeedupPercent(percent) => Target::speedup(dense, percent),
     })
+}
+
+/// What the dense model takes of what the target counts.
+fn dense(target: TargetSpec, costs: &Costs, table: Option<&LatencyTable>, blocks: u32) -> u64 {
+    match table.filter(|_| target.is_measured()) {
+        Some(table) => table.dense(blocks),
+        None => costs.of_genome(&Genome::uniform(blocks, Level::DENSE)),
+    }
 }
 
 /// Checks the target against the ladders that this model has: asked before hours go into a level
@@ -62,11 +76,12 @@ pub(super) fn check(
     let errors: Vec<Vec<f64>> = Module::all(shape.blocks)
         .map(|module| vec![0.0; ladders[module.kind].as_slice().len()])
         .collect();
-    let wanted = resolve(target, &costs, shape.blocks)?;
+    let wanted = resolve(target, &costs, table, shape.blocks)?;
     let Err(error) = start(wanted, shape.blocks, ladders, &costs, &errors) else {
         return Ok(());
     };
-    let instead = instead(shape, ladders, &costs, target, &error);
+    let dense = dense(target, &costs, table, shape.blocks);
+    let instead = instead(shape, ladders, &costs, dense, target, &error);
     Err(Failure::because(
         ExitCode::BadSpec,
         REASON_TARGET_UNREACHABLE,
@@ -79,6 +94,7 @@ fn instead(
     shape: &Shape,
     ladders: &Ladders,
     costs: &Costs,
+    dense: u64,
     target: TargetSpec,
     error: &StartError,
 ) -> String {
@@ -94,8 +110,8 @@ fn instead(
             let near = costs.of_genome(&near);
             format!("; spec.target.parameters: {near} asks for about as much")
         }
-        (TargetSpec::SpeedupPercent(_), StartError::Unreachable { least, dense, .. }) => {
-            let most = u128::from(*dense) * 100 / u128::from(*least).max(1);
+        (TargetSpec::SpeedupPercent(_), StartError::Unreachable { least, .. }) => {
+            let most = u128::from(dense) * 100 / u128::from(*least).max(1);
             format!(
                 "; with these ladders on this device spec.target.speedupPercent can be from 101 to \
                  {most}"
@@ -107,7 +123,7 @@ fn instead(
 
 #[cfg(test)]
 mod tests {
-    use darwinlm_search::{AttentionUnit, PerKind};
+    use darwinlm_search::{AttentionUnit, Ladder, PerKind};
     use darwinlm_task::{PruningSpec, Spacing};
 
     use super::super::compute::ladders;
@@ -197,6 +213,24 @@ mod tests {
         assert!(message.contains("cannot be met"), "{message}");
         let message = checked(9, TargetSpec::Level(12)).unwrap_err();
         assert!(message.contains("from 0 to 9 are possible"), "{message}");
+    }
+
+    #[test]
+    fn a_speed_up_is_one_over_the_dense_model_as_it_was_measured() {
+        let times = PerKind {
+            attention: vec![(9, 100), (4, 130), (0, 0)],
+            mlp: vec![(1536, 400), (768, 200), (0, 0)],
+        };
+        let table = LatencyTable::new(1000, times).unwrap();
+        let ladders = PerKind {
+            attention: Ladder::new(vec![9, 4, 0]).unwrap(),
+            mlp: Ladder::new(vec![1536, 768, 0]).unwrap(),
+        };
+        let costs = table.costs(&ladders).unwrap();
+        let target = TargetSpec::SpeedupPercent(200);
+        let wanted = resolve(target, &costs, Some(&table), 30).unwrap();
+        // (1000 + 30 · (100 + 400)) / 2; charged, the dense model's attention is the slower one's
+        assert_eq!(wanted, Target::Cost(8000));
     }
 
     #[test]

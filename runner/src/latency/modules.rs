@@ -110,7 +110,7 @@ fn tabulate(subjects: &[(Subject, Vec<u64>)]) -> Result<Modules, LatencyError> {
         times[kind].push((0, 0));
     }
     Ok(Modules {
-        table: LatencyTable::measured(base, &times)?,
+        table: LatencyTable::new(base, times)?,
         whole_nanoseconds,
     })
 }

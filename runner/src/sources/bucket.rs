@@ -8,6 +8,9 @@ use super::pattern::Pattern;
 use super::place::chosen;
 use super::{Fetcher, Listed, SourceError};
 
+/// Before what a bucket says of a file's content.
+const ETAG: &str = "etag:";
+
 /// A path, or a pattern of paths, in a bucket.
 #[derive(Debug)]
 pub struct BucketPlace {
@@ -82,7 +85,7 @@ impl BucketPlace {
         Ok(files.into_iter().map(listed).collect())
     }
 
-    /// Copies a file. A broken connection goes on where it broke, as long as the file is the same.
+    /// Copies a file that is still the one that was listed.
     pub(super) async fn fetch(
         &self,
         file: &Listed,
@@ -90,7 +93,9 @@ impl BucketPlace {
         fetcher: &Fetcher<'_>,
     ) -> Result<(), SourceError> {
         let part = super::part::part_of(to);
-        let found = self.store.download(&file.name, &part).await?;
+        let version = file.content.as_deref();
+        let version = version.and_then(|content| content.strip_prefix(ETAG));
+        let found = self.store.download(&file.name, version, &part).await?;
         super::part::check(&self.what(file), file, found.bytes, Some(&found.sha256))?;
         (fetcher.tell)(found.bytes, found.bytes);
         super::part::keep(&part, to).await
@@ -103,7 +108,7 @@ impl BucketPlace {
 
 fn listed(file: darwinlm_store::Listed) -> Listed {
     Listed {
-        content: file.version.map(|version| format!("etag:{version}")),
+        content: file.version.map(|version| format!("{ETAG}{version}")),
         name: file.key,
         bytes: Some(file.bytes),
     }

@@ -13,10 +13,13 @@ use super::{Listed, SourceError, Tell};
 /// How long a server may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(20);
-/// Attempts in a row that bring nothing; one that brings bytes starts the count anew.
+/// Attempts in a row that bring nothing new; one that comes further than all before starts the count
+/// anew.
 const ATTEMPTS: u32 = 7;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The most that an answer which is no file may hold: a page of a list is far below it.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// A client for one server, with what it is told about who asks.
 #[derive(Clone, Debug)]
@@ -78,8 +81,7 @@ impl Http {
             let attempt = async {
                 let response = self.send(what, url, HeaderMap::new()).await?;
                 let headers = response.headers().clone();
-                let body = response.bytes().await.map_err(broken)?;
-                Ok((headers, body.to_vec()))
+                Ok((headers, small(what, response).await?))
             };
             match attempt.await {
                 Ok(answer) => return Ok(answer),
@@ -88,11 +90,31 @@ impl Http {
         }
     }
 
-    /// Fetches a file to `to`, which appears whole or not at all.
+    /// Fetches a file to `to`, which appears whole or not at all. What comes damaged is fetched once
+    /// more.
     ///
+    /// # Errors
+    /// When it is refused, cannot be had, or comes damaged twice.
+    pub(super) async fn download(
+        &self,
+        what: &str,
+        url: &Url,
+        file: &Listed,
+        to: &Path,
+        tell: Tell<'_>,
+    ) -> Result<(), SourceError> {
+        match self.download_once(what, url, file, to, tell).await {
+            Err(error @ SourceError::Damaged { .. }) => {
+                tracing::warn!(what, %error, "fetched once more");
+                self.download_once(what, url, file, to, tell).await
+            }
+            other => other,
+        }
+    }
+
     /// What came before a connection broke is kept in `<to>.part` and asked for no more, as long as
     /// the server's ETag or the file's sha256 says that the rest is of the same file.
-    pub(super) async fn download(
+    async fn download_once(
         &self,
         what: &str,
         url: &Url,
@@ -102,13 +124,14 @@ impl Http {
     ) -> Result<(), SourceError> {
         let mut part = Part::open(to, file).await?;
         let mut pauses = Pauses::default();
+        let mut furthest = part.length;
         // All of it may be here: then an earlier process ended just before it said so.
         while part.length == 0 || part.expected != Some(part.length) {
-            let before = part.length;
             match self.attempt(what, url, &mut part, tell).await {
                 Ok(()) => break,
                 Err(failed) => {
-                    if part.length > before {
+                    if part.length > furthest {
+                        furthest = part.length;
                         pauses = Pauses::default();
                     }
                     let waited = pauses.wait(what, failed).await;
@@ -209,6 +232,21 @@ impl Http {
             }),
         })
     }
+}
+
+/// The whole of an answer that is no file.
+async fn small(what: &str, mut response: Response) -> Result<Vec<u8>, Failed> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES {
+            return Err(Failed::ForGood(SourceError::Answer {
+                what: what.to_owned(),
+                reason: format!("it is longer than {ANSWER_BYTES} bytes"),
+            }));
+        }
+    }
+    Ok(body)
 }
 
 /// Pauses that double, or are as long as the server says.

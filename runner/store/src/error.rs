@@ -50,6 +50,19 @@ pub enum StoreError {
         /// The store.
         url: String,
     },
+    /// A file is another one by now.
+    #[error(
+        "failed to {operation} {key} in the store {url}: it has changed since it was listed; what \
+         is read must stay as it is, and trying again reads what is there now"
+    )]
+    Changed {
+        /// What was tried.
+        operation: Operation,
+        /// The key.
+        key: String,
+        /// The store.
+        url: String,
+    },
     /// There is no store to write to.
     #[error("failed to {operation} {key} in the store {url}: there is no such bucket or container")]
     NoBucket {
@@ -198,6 +211,7 @@ impl StoreError {
             Self::Scheme { .. } => "Scheme",
             Self::Key { .. } => "Key",
             Self::Missing { .. } => "Missing",
+            Self::Changed { .. } => "Changed",
             Self::NoBucket { .. } => "NoBucket",
             Self::Denied { .. } => "Denied",
             Self::Unavailable { .. } => "Unavailable",
@@ -221,9 +235,10 @@ impl StoreError {
                 ExitCode::InputMissing
             }
             Self::Denied { .. } => ExitCode::PermissionDenied,
-            Self::Unavailable { .. } | Self::Vanished { .. } | Self::NotExclusive { .. } => {
-                ExitCode::StoreUnavailable
-            }
+            Self::Changed { .. }
+            | Self::Unavailable { .. }
+            | Self::Vanished { .. }
+            | Self::NotExclusive { .. } => ExitCode::StoreUnavailable,
             Self::Digest { .. } | Self::Malformed { .. } | Self::Conflict { .. } => {
                 ExitCode::BadData
             }
@@ -252,6 +267,11 @@ impl StoreError {
                 url,
             },
             _ if is_missing => Self::Missing {
+                operation,
+                key,
+                url,
+            },
+            object_store::Error::Precondition { .. } => Self::Changed {
                 operation,
                 key,
                 url,

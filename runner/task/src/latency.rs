@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::NumericsPlan;
 
 /// Version of [`StoredLatency`] and of how it is measured.
-pub const LATENCY_VERSION: u32 = 1;
+pub const LATENCY_VERSION: u32 = 2;
 
 /// A measured table and everything it was measured on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

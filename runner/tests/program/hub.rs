@@ -21,6 +21,8 @@ const PAGE: usize = 2;
 pub(crate) enum Fault {
     /// Ends the connection after so many bytes of the body.
     Cut(usize),
+    /// Changes this byte of the body.
+    Flip(usize),
     /// Answers with a status, and asks for no pause.
     Status(u16),
 }
@@ -162,7 +164,7 @@ fn failed(fault: Fault) -> Option<Response<Body>> {
                 .body(Body::empty())
                 .unwrap(),
         ),
-        Fault::Cut(_) => None,
+        Fault::Cut(_) | Fault::Flip(_) => None,
     }
 }
 
@@ -341,7 +343,12 @@ fn bytes(content: &[u8], headers: &HeaderMap, fault: Option<Fault>) -> Response<
             });
             Body::from_stream(stream::iter([Ok(sent)]).chain(cut))
         }
-        _ => Body::from(rest.to_vec()),
+        Some(Fault::Flip(at)) => {
+            let mut flipped = rest.to_vec();
+            flipped[at] ^= 1;
+            Body::from(flipped)
+        }
+        Some(Fault::Status(_)) | None => Body::from(rest.to_vec()),
     };
     builder.body(body).unwrap()
 }

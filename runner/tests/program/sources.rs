@@ -337,19 +337,6 @@ fn what_a_killed_worker_left_is_gone_on_with_if_it_is_of_the_same_file() {
     let sha256 = digest_bytes(&weights).sha256;
     let part = scratch(&world).join("model.safetensors.part");
     std::fs::create_dir_all(scratch(&world)).unwrap();
-    std::fs::write(&part, vec![7; 1000]).unwrap();
-    assert_eq!(run(&world, &hub, TOKEN, task(MODEL, DATA)), Some(65));
-    let said = message(&world);
-    for part in [
-        "spec.model.source",
-        "model.safetensors",
-        COMMIT,
-        "announced was sha256",
-        &sha256,
-    ] {
-        assert!(said.contains(part), "{part} is missing in {said}");
-    }
-    assert!(!part.exists(), "what is damaged would be taken up again");
     std::fs::write(&part, &weights[..1000]).unwrap();
     assert_eq!(
         run(&world, &hub, TOKEN, task(MODEL, DATA)),
@@ -359,6 +346,43 @@ fn what_a_killed_worker_left_is_gone_on_with_if_it_is_of_the_same_file() {
     );
     let last = hub.seen(&sha256).pop().unwrap();
     assert_eq!(last.range.as_deref(), Some("bytes=1000-"));
+}
+
+#[test]
+fn what_comes_damaged_is_fetched_once_more_and_refused_the_second_time() {
+    let weights = digest_bytes(&tiny().files["model.safetensors"]).sha256;
+    let (world, hub) = (World::new(), hub());
+    // A beginning that is of some other file, then a byte that changed on the way.
+    let part = scratch(&world).join("model.safetensors.part");
+    std::fs::create_dir_all(scratch(&world)).unwrap();
+    std::fs::write(&part, vec![7; 1000]).unwrap();
+    hub.fail(&weights, Fault::Flip(10));
+    hub.fail(&weights, Fault::Flip(10_000));
+    assert_eq!(run(&world, &hub, TOKEN, task(MODEL, DATA)), Some(65));
+    let said = message(&world);
+    for part in [
+        "spec.model.source",
+        "model.safetensors",
+        COMMIT,
+        "announced was sha256",
+        &weights,
+    ] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+    assert!(!part.exists(), "what is damaged would be taken up again");
+    hub.fail(&weights, Fault::Flip(20_000));
+    assert_eq!(
+        run(&world, &hub, TOKEN, task(MODEL, DATA)),
+        Some(0),
+        "{:?}",
+        report(&world)
+    );
+    let ranges: Vec<_> = hub
+        .seen(&weights)
+        .into_iter()
+        .map(|seen| seen.range)
+        .collect();
+    assert_eq!(ranges, [Some("bytes=1000-".to_owned()), None, None, None]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The Job of a task.
 
+use std::collections::BTreeMap;
+
 use darwinlm_api::PruningRun;
 use k8s_openapi::{
     api::batch::v1::{Job, JobSpec},
@@ -8,7 +10,7 @@ use k8s_openapi::{
 use kube::Resource;
 
 use super::{WorkerImage, failure_policy::failure_policy, pod_template::pod_template};
-use crate::run_controller::{decide::NewJob, made_from, validate::ValidatedRun};
+use crate::run_controller::{decide::NewJob, made_from, queue, validate::ValidatedRun};
 
 /// Failures that count, before the Job is given up.
 const BACKOFF_LIMIT: i32 = 6;
@@ -21,22 +23,28 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     let name = &run.identity.name;
     let is_work_queue = new.key.task.is_work_queue();
     let workers = i32::try_from(new.workers).unwrap_or(i32::MAX);
+    let mut labels = new.key.labels(name);
+    let made_from = new.made_from.to_annotation();
+    let mut annotations = BTreeMap::from([(made_from::ANNOTATION.to_owned(), made_from)]);
+    if let Some(queue) = &run.queue {
+        labels.extend(queue.labels());
+        // Any number of workers will do; Kueue refuses the word where there is no smaller one.
+        if is_work_queue && workers > 1 {
+            annotations.insert(queue::ANNOTATION_LEAST.to_owned(), "1".to_owned());
+        }
+    }
     Job {
         metadata: ObjectMeta {
             name: Some(new.key.job_name(name)),
             namespace: Some(run.identity.namespace.clone()),
-            labels: Some(new.key.labels(name)),
-            annotations: Some(
-                [(
-                    made_from::ANNOTATION.to_owned(),
-                    new.made_from.to_annotation(),
-                )]
-                .into(),
-            ),
+            labels: Some(labels),
+            annotations: Some(annotations),
             owner_references: Some(vec![owner(run)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
+            // It starts when Kueue lets it: a pod that came first would hold its device for nothing.
+            suspend: run.queue.is_some().then_some(true),
             completions: (!is_work_queue).then_some(1),
             parallelism: Some(if is_work_queue { workers } else { 1 }),
             backoff_limit: Some(BACKOFF_LIMIT),
@@ -75,7 +83,11 @@ mod tests {
     const RUN: &str = include_str!("../../../tests/fixtures/cluster-run.yaml");
 
     fn built(task: TaskKind) -> Job {
-        let run: PruningRun = serde_saphyr::from_str(RUN).unwrap();
+        built_from(RUN, task)
+    }
+
+    fn built_from(yaml: &str, task: TaskKind) -> Job {
+        let run: PruningRun = serde_saphyr::from_str(yaml).unwrap();
         let valid = validate(&run, &Placement::Pods).unwrap();
         let first_generation = if task == TaskKind::Search { 25 } else { 0 };
         let key = JobKey {
@@ -155,6 +167,37 @@ mod tests {
             assert_eq!(spec.completions.is_none(), task.is_work_queue(), "{task}");
         }
         assert_eq!(built(TaskKind::Search).spec.unwrap().parallelism, Some(4));
+    }
+
+    #[test]
+    fn every_job_of_a_run_with_a_queue_is_made_suspended_in_it() {
+        let yaml = RUN.replacen(
+            "  evaluation: {}\n",
+            "  evaluation: {}\n  queueName: gpus\n  queuePriorityClass: research\n",
+            1,
+        );
+        for task in TaskKind::ALL {
+            let (with, without) = (built_from(&yaml, task), built(task));
+            let spec = with.spec.unwrap();
+            assert_eq!(spec.suspend, Some(true), "{task}");
+            assert_eq!(without.spec.unwrap().suspend, None, "{task}");
+            let labels = with.metadata.labels.unwrap();
+            assert_eq!(labels["kueue.x-k8s.io/queue-name"], "gpus", "{task}");
+            assert_eq!(
+                labels["kueue.x-k8s.io/priority-class"], "research",
+                "{task}"
+            );
+            let annotations = with.metadata.annotations.unwrap();
+            let least = annotations.get("kueue.x-k8s.io/job-min-parallelism");
+            assert_eq!(least.is_some(), task.is_work_queue(), "{task}");
+        }
+        // Kueue refuses a least number that is not below the whole.
+        let alone = built_from(
+            &yaml.replacen("    workers: 4\n", "    workers: 1\n", 1),
+            TaskKind::Search,
+        );
+        let annotations = alone.metadata.annotations.unwrap();
+        assert!(!annotations.contains_key("kueue.x-k8s.io/job-min-parallelism"));
     }
 
     #[test]

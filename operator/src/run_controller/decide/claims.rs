@@ -24,7 +24,8 @@ pub fn asks_for_claims(run: &ValidatedRun, observed: &Observed) -> bool {
         None => true,
         Some(job) => {
             let workers = run.workers(job.key.task);
-            job.key.task.is_work_queue() && workers > job.parallelism
+            // Kueue alone makes a Job in a queue grow.
+            job.queue.is_none() && job.key.task.is_work_queue() && workers > job.parallelism
         }
     }
 }

@@ -38,6 +38,9 @@ pub enum Action {
     Suspend(JobKey),
     /// Let a Job have its workers again.
     Resume(JobKey),
+    /// Remove a Job that waits or works in a queue, with its workers: only Kueue may suspend it. Work
+    /// goes on from the store with a Job of the same attempt.
+    Withdraw(JobKey),
     /// Change how many workers a Job has.
     SetParallelism {
         /// The Job.

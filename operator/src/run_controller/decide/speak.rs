@@ -105,6 +105,7 @@ fn stage(run: &ValidatedRun, step: &Step<'_>, current: Option<TaskKind>) -> Stag
         Step::Fail(..) => Stage::Failed,
         Step::Rest(_) => Stage::Suspended,
         Step::Watch(_) | Step::Start(_) if run.suspend => Stage::Suspended,
+        Step::Watch(job) if job.state == JobState::Queued => Stage::Queued,
         Step::Start(new) if new.key.task == TaskKind::Prepare => Stage::Pending,
         Step::Hold(TaskKind::Prepare, _) => Stage::Pending,
         Step::Watch(job) if job.key.task == TaskKind::Prepare && job.state == JobState::Pending => {

@@ -14,6 +14,7 @@ use crate::{
     run_controller::{
         made_from::MadeFrom,
         observed::{JobState, ObservedJob, Waiting, WorkerExit},
+        queue,
     },
 };
 
@@ -36,7 +37,10 @@ pub(super) fn observed(
             .iter()
             .find_map(|pod| pod::waiting(pod, now))
             .or_else(|| no_pod(job, pods, now)),
-        JobState::Suspended | JobState::Complete | JobState::Failed { .. } => None,
+        // What Kueue says of a Job is asked for where there is a client.
+        JobState::Suspended | JobState::Queued | JobState::Complete | JobState::Failed { .. } => {
+            None
+        }
     };
     let reports = pods
         .iter()
@@ -46,6 +50,7 @@ pub(super) fn observed(
         key,
         state,
         parallelism: parallelism(job),
+        queue: job.labels().get(queue::LABEL).cloned(),
         made_from: MadeFrom::from_annotations(job.annotations()),
         deleting: job.metadata.deletion_timestamp.is_some(),
         report: reports
@@ -88,7 +93,10 @@ fn state(job: &Job, pods: &[&Pod]) -> JobState {
         }
     }
     if job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
-        return JobState::Suspended;
+        return match job.labels().contains_key(queue::LABEL) {
+            true => JobState::Queued,
+            false => JobState::Suspended,
+        };
     }
     if !pods.iter().any(|pod| pod::has_started(pod)) {
         return JobState::Pending;

@@ -96,7 +96,7 @@ fn failed(code: u8, message: &str) -> TaskReport {
 
 fn seen(job: Job, pods: &[Pod]) -> crate::run_controller::observed::ObservedJob {
     let jobs = owned_jobs(vec![job], &identity());
-    let observed = see(jobs, pods, &identity(), PruningRunStatus::default(), now());
+    let observed = see(&jobs, pods, &identity(), PruningRunStatus::default(), now());
     observed.jobs.into_iter().next().unwrap()
 }
 
@@ -122,6 +122,23 @@ fn a_job_says_what_it_was_made_from() {
     let annotations = [(made_from::ANNOTATION.to_owned(), made.to_annotation())];
     job.metadata.annotations = Some(annotations.into());
     assert_eq!(seen(job, &[]).made_from, made);
+}
+
+#[test]
+fn a_job_that_its_queue_holds_back_is_not_suspended_by_us() {
+    let mut job = job(json!({"suspend": true}), json!({}));
+    assert_eq!(seen(job.clone(), &[]).state, JobState::Suspended);
+    let queue = ("kueue.x-k8s.io/queue-name".to_owned(), "gpus".to_owned());
+    job.metadata.labels.get_or_insert_default().extend([queue]);
+    let waits = seen(job.clone(), &[running("a")]);
+    assert_eq!(
+        (waits.state, waits.queue.as_deref()),
+        (JobState::Queued, Some("gpus"))
+    );
+    job.spec.as_mut().unwrap().suspend = Some(false);
+    let works = seen(job, &[running("a")]);
+    assert_eq!(works.queue.as_deref(), Some("gpus"));
+    assert!(matches!(works.state, JobState::Running { .. }));
 }
 
 #[test]
@@ -333,7 +350,13 @@ fn one_worker_at_work_is_asked() {
         running("b"),
         pod("d", json!({"phase": "Pending"})),
     ];
-    let observed = see(jobs, &pods, &identity(), PruningRunStatus::default(), now());
+    let observed = see(
+        &jobs,
+        &pods,
+        &identity(),
+        PruningRunStatus::default(),
+        now(),
+    );
     let (key, worker) = one_worker_at_work(&observed, &pods, &identity()).unwrap();
     assert_eq!((key, worker.name_any().as_str()), (KEY, "b"));
 }
@@ -346,7 +369,13 @@ fn a_worker_at_work_is_heard_over_one_that_was_stopped() {
         json!({"exitCode": 75, "message": failed(75, "").to_json()}),
     );
     let pods = [stopped, running("b")];
-    let mut observed = see(jobs, &pods, &identity(), PruningRunStatus::default(), now());
+    let mut observed = see(
+        &jobs,
+        &pods,
+        &identity(),
+        PruningRunStatus::default(),
+        now(),
+    );
     hear(&mut observed, KEY, Some(report(Outcome::Running)));
     assert_eq!(observed.jobs[0].report, Some(report(Outcome::Running)));
     hear(&mut observed, KEY, None);

@@ -299,7 +299,7 @@ async fn a_server_error_changes_nothing_and_is_tried_again_later() {
 #[tokio::test]
 async fn a_rejected_run_makes_nothing_and_says_why() {
     let mut rejected = (*run()).clone();
-    rejected.spec.queue_name = Some("gpu-queue".to_owned());
+    rejected.spec.evaluation = serde_json::from_value(json!({"tasks": ["sciq"]})).unwrap();
     let (context, sent, server) = context(vec![
         exchange(Method::GET, JOBS, 200, empty_list("JobList", "batch/v1")),
         exchange(

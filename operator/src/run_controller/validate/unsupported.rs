@@ -14,11 +14,6 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
             spec.artifacts.ca_bundle_config_map_ref.is_some(),
         ),
         ("spec.evaluation.tasks", tasks),
-        ("spec.queueName", spec.queue_name.is_some()),
-        (
-            "spec.queuePriorityClass",
-            spec.queue_priority_class.is_some(),
-        ),
         ("spec.budget", spec.budget.is_some()),
         (
             "spec.ttlSecondsAfterFinished",

@@ -159,11 +159,14 @@ impl Sketch {
             let sizes = (0..=shape.units(kind)).rev();
             let time = |units: u32| {
                 let noise = hash(&format!("{} {kind} {units}", self.seed)) % 40;
-                u64::from(units.div_ceil(3)) * 70 + noise
+                match units {
+                    0 => 0,
+                    _ => u64::from(units.div_ceil(3)) * 70 + noise,
+                }
             };
             sizes.map(|units| (units, time(units))).collect()
         });
-        LatencyTable::measured(1000, &times).unwrap()
+        LatencyTable::new(1000, times).unwrap()
     }
 
     fn target(&self, ladders: &Ladders, costs: &Costs) -> Target {

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 use crate::sources::{Fetcher, Listed, Place, is_remote};
 use crate::tokens::{Form, TokensError};
 
+/// The longest file that is read whole: about a hundred million tokens.
+const WHOLE_BYTES: u64 = 512 << 20;
+
 /// What a text is, wherever it lies: slices of equal texts are cut apart from each other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
@@ -62,14 +65,17 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Whether all of it is read, to draw from the whole: one file that is here in plain letters. Of
-    /// anything else there may be a thousand times what is needed.
+    /// Whether all of it is read, to draw from the whole: one file of plain letters that is not too
+    /// long to tokenise. Of anything else there may be a thousand times what is needed.
     pub(super) fn is_read_whole(&self) -> bool {
-        let form = match self.files.as_slice() {
-            [file] => Form::of(Path::new(&file.name)),
-            _ => None,
-        };
-        matches!(form, Some(Form::Plain | Form::Lines))
+        match self.files.as_slice() {
+            [file] => {
+                let form = Form::of(Path::new(&file.name));
+                matches!(form, Some(Form::Plain | Form::Lines))
+                    && file.bytes.is_some_and(|bytes| bytes <= WHOLE_BYTES)
+            }
+            _ => false,
+        }
     }
 
     /// Its address, for messages.
@@ -192,6 +198,7 @@ async fn contents(
                 let digest = digest_file(&path).await.map_err(store_failure)?;
                 let content = format!("sha256:{}", digest.sha256);
                 file.content = Some(content.clone());
+                file.bytes = Some(digest.bytes);
                 content
             }
         };

@@ -85,6 +85,25 @@ async fn a_file_is_created_once_and_keeps_its_first_bytes() {
 }
 
 #[tokio::test]
+async fn a_file_that_changed_since_it_was_listed_is_not_read_as_the_listed_one() {
+    let (folder, local) = folder();
+    for store in [local, Store::open("memory:///").unwrap()] {
+        store.put_overwrite("k", "first".into()).await.unwrap();
+        let listed = store.file("k").await.unwrap().unwrap();
+        let version = listed.version.as_deref();
+        assert!(version.is_some());
+        let to = folder.path().join("copy");
+        let copied = store.download("k", version, &to).await.unwrap();
+        assert_eq!(copied.bytes, 5);
+        store.put_overwrite("k", "second".into()).await.unwrap();
+        let error = store.download("k", version, &to).await.unwrap_err();
+        assert!(matches!(error, StoreError::Changed { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::StoreUnavailable);
+        assert_eq!(store.download("k", None, &to).await.unwrap().bytes, 6);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_file_is_named() {
     let (_folder, local) = folder();
     for store in [local, Store::open("memory:///").unwrap()] {

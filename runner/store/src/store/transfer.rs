@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt as _;
-use object_store::{ObjectStoreExt as _, WriteMultipart};
+use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Store;
@@ -83,7 +83,7 @@ impl Store {
         }
         // Two workers may share a cache: each fills a file of its own and renames it.
         let partial = cache.join(format!("{sha256}.{}", uuid::Uuid::new_v4()));
-        let found = self.download(key, &partial).await?;
+        let found = self.download(key, None, &partial).await?;
         if let Err(error) = self.check_digest(key, &found.sha256, sha256) {
             remove_local(&partial).await?;
             return Err(error);
@@ -99,23 +99,34 @@ impl Store {
     }
 
     /// Copies a file to a path of this machine, whole or not at all as far as the caller can tell
-    /// by the result; a broken connection goes on where it broke.
+    /// by the result; a broken connection goes on where it broke. With a version, as a listing says
+    /// it, no other content will do.
     ///
     /// # Errors
-    /// What the store answers, or when the path cannot be written.
-    pub async fn download(&self, key: &str, to: &Path) -> Result<FileDigest, StoreError> {
+    /// What the store answers ([`StoreError::Changed`] for another version), or when the path cannot
+    /// be written.
+    pub async fn download(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        to: &Path,
+    ) -> Result<FileDigest, StoreError> {
         let answered = |source| StoreError::answered("read", key, self.url(), source);
         let failed = |source| StoreError::Local {
             operation: "write",
             path: to.to_owned(),
             source,
         };
+        let wanted = GetOptions {
+            if_match: version.map(str::to_owned),
+            ..GetOptions::default()
+        };
         if let Some(folder) = to.parent() {
             tokio::fs::create_dir_all(folder).await.map_err(failed)?;
         }
         let mut chunks = self
             .inner
-            .get(&self.location(key)?)
+            .get_opts(&self.location(key)?, wanted)
             .await
             .map_err(answered)?
             .into_stream();

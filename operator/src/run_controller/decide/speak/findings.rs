@@ -126,18 +126,42 @@ fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
             "the run is suspended, its workers are leaving",
         ),
         Step::Start(new) => say(True, Reason::Starting, &format!("{} starts", new.key.task)),
-        Step::Watch(job) => watched(job),
+        Step::Watch(job) if job.state == JobState::Queued => queued(job),
+        Step::Watch(job) => watched(run, job),
+    }
+}
+
+/// Why a Job waits in its queue.
+fn queued(job: &ObservedJob) -> Finding {
+    let unasked = || format!("{} waits in its queue", job.key.task);
+    let why = job.waiting.as_ref().map(|waiting| waiting.message.clone());
+    say(
+        ConditionType::Progressing,
+        ConditionStatus::False,
+        Reason::Queued,
+        &why.unwrap_or_else(unasked),
+    )
+}
+
+/// What a queue has given, where the spec asks for more.
+fn admitted(run: &ValidatedRun, job: &ObservedJob) -> String {
+    let asked = run.workers(job.key.task);
+    match &job.queue {
+        Some(queue) if job.parallelism < asked => {
+            format!("; queue {queue:?} gave {} of {asked}", job.parallelism)
+        }
+        Some(_) | None => String::new(),
     }
 }
 
 /// How a live Job is doing.
-fn watched(job: &ObservedJob) -> Finding {
+fn watched(run: &ValidatedRun, job: &ObservedJob) -> Finding {
     use ConditionStatus::{False, True};
     let say =
         |status, reason, message: &str| say(ConditionType::Progressing, status, reason, message);
     let (active, ready) = match job.state {
         JobState::Running { active, ready } => (active, ready),
-        JobState::Pending | JobState::Suspended => (0, 0),
+        JobState::Pending | JobState::Suspended | JobState::Queued => (0, 0),
         JobState::Complete | JobState::Failed { .. } => (0, 0),
     };
     match (&job.waiting, job.exits.first()) {
@@ -163,7 +187,7 @@ fn watched(job: &ObservedJob) -> Finding {
             say(
                 True,
                 reason_of(job.key.task),
-                &format!("{active} {workers} at work"),
+                &format!("{active} {workers} at work{}", admitted(run, job)),
             )
         }
     }
