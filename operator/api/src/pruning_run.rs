@@ -198,8 +198,10 @@ pub struct PruningRunSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// GPU hours; the search stops at the next generation boundary, the best survivor stays
-    /// exportable.
+    /// GPU hours of all workers so far, by their own accounts. When they are spent, the search ends with
+    /// the generation that is at work, and the tasks after it go on with its survivor, post-training
+    /// too: what those take comes on top. Raised, the search goes on; a Job keeps the budget it was made
+    /// with.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub gpu_hours: i32,
 }

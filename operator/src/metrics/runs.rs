@@ -110,6 +110,7 @@ impl Gauges {
             progress: _,
             search,
             gpu_seconds,
+            held: _,
             gpu_hours: _,
             post_training,
             evaluation,
@@ -132,6 +133,7 @@ impl Gauges {
             survivors: _,
             digest: _,
             trials,
+            spent_gpu_seconds: _,
         }) = search
         {
             set(&self.generation, &[], (*generation).into());

@@ -124,6 +124,7 @@ async fn fill(
         scratch: &context.cache,
         name: &context.worker,
         cancel: &context.stop.flag,
+        timesheet: Some(&context.timesheet),
         sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder
@@ -193,6 +194,7 @@ async fn fill(
             return builder.finish().await.map(Some);
         }
         if !worked {
+            context.timesheet.waiting();
             tokio::time::sleep(POLL).await;
         }
     }
@@ -230,6 +232,13 @@ async fn work_on(
             };
             builder.build(range, hear).await
         }
-        Share::Teachers => write_teachers(context, prepared, builder.dense, teachers).await,
+        Share::Teachers => {
+            context.timesheet.computing();
+            let ended = write_teachers(context, prepared, builder.dense, teachers).await?;
+            if ended == Ended::Done {
+                context.timesheet.kept();
+            }
+            Ok(ended)
+        }
     }
 }

@@ -36,8 +36,16 @@ pub struct TaskSpec {
     pub store: String,
     /// The device to work on.
     pub device: DeviceRequest,
+    /// Devices that each worker holds: a second of it counts as so many. Decides nothing of the
+    /// outcome.
+    #[serde(default = "one")]
+    pub devices: u32,
     /// What to do.
     pub task: Task,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// The tasks, in the order of a run's chain.

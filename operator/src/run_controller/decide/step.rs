@@ -77,7 +77,8 @@ pub(super) fn next<'a>(
         .filter(|job| job.key.first_generation == first_generation)
         .max_by_key(|job| job.key);
     let attempt = match last {
-        Some(job) if job.key.attempt >= ATTEMPTS => {
+        // One that found the budget spent did not fail.
+        Some(job) if job.key.attempt >= ATTEMPTS && !job.says_done() => {
             return Step::Fail(task, Failure::of(job).after_attempts());
         }
         Some(job) => job.key.attempt + 1,

@@ -9,12 +9,7 @@ pub(super) fn refuse(spec: &PruningRunSpec) -> Result<(), Rejection> {
     let evaluation = spec.evaluation.as_ref();
     let tasks = evaluation.is_some_and(|asked| !asked.tasks.is_empty());
     let given = [
-        (
-            "spec.artifacts.caBundleConfigMapRef",
-            spec.artifacts.ca_bundle_config_map_ref.is_some(),
-        ),
         ("spec.evaluation.tasks", tasks),
-        ("spec.budget", spec.budget.is_some()),
         (
             "spec.ttlSecondsAfterFinished",
             spec.ttl_seconds_after_finished.is_some(),
