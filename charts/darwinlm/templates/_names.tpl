@@ -53,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "darwinlm.rules" -}}
 - apiGroups: [darwinlm.io]
   resources: [pruningruns]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [darwinlm.io]
   resources: [pruningruns/status]
   verbs: [patch]
@@ -87,7 +87,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
-{{- define "darwinlm.leaseRules" -}}
+{{- define "darwinlm.lease-rules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
