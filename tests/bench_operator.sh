@@ -8,6 +8,7 @@ cluster=tests/cluster/cluster.sh
 listen=127.0.0.1:18080
 cargo build --release --workspace --example bench_operator
 # A worker's address is a listener of its own.
+mkdir -p .cache
 ulimit -n "$(ulimit -Hn)"
 
 "$cluster" down >/dev/null 2>&1 || true
