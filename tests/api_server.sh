@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The definition on a real API server on loopback. DARWINLM_KUBERNETES chooses its release; no root.
-# usage: api_server.sh [NAME…]   runs the stories whose names contain one of these
+# What needs a control plane and no node, on loopback. DARWINLM_KUBERNETES chooses its release; no root.
+# usage: api_server.sh [SUITE…]   without any, all of them, and then a look at the rights that were used
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cluster=tests/cluster/cluster.sh
@@ -10,4 +10,11 @@ trap '"$cluster" down' EXIT
 eval "$("$cluster" env)"
 kubectl version
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-cargo test --release --workspace --test on_an_api_server -- --test-threads=1 "$@"
+suites=("$@")
+[ $# -gt 0 ] || suites=(on_an_api_server helm_chart two_operators older_definition)
+for suite in "${suites[@]}"; do
+  cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture
+done
+if [ $# = 0 ]; then
+  DARWINLM_WITHOUT_NODE=1 cargo test --release --workspace --test rights -- --nocapture
+fi

@@ -22,6 +22,9 @@ pub struct Metrics {
     duration: Histogram,
     active: IntGauge,
     watch_errors: IntCounter,
+    leader: IntGauge,
+    lease_transitions: IntGauge,
+    missing_fields: IntGauge,
 }
 
 impl Metrics {
@@ -59,6 +62,21 @@ impl Metrics {
                 "Watches of runs, Jobs or pods that broke and were tried again.",
             )
             .expect("a name"),
+            leader: IntGauge::new(
+                "darwinlm_leader",
+                "1 while this operator may write: it holds the lease, or is the only one.",
+            )
+            .expect("a name"),
+            lease_transitions: IntGauge::new(
+                "darwinlm_lease_transitions",
+                "How often the lease has changed hands, as this operator saw it last.",
+            )
+            .expect("a name"),
+            missing_fields: IntGauge::new(
+                "darwinlm_definition_missing_fields",
+                "Fields that this operator knows and the installed definition of runs does not.",
+            )
+            .expect("a name"),
         };
         let build_info = IntGaugeVec::new(
             Opts::new(
@@ -86,6 +104,9 @@ impl Metrics {
         register(Box::new(metrics.duration.clone()));
         register(Box::new(metrics.active.clone()));
         register(Box::new(metrics.watch_errors.clone()));
+        register(Box::new(metrics.leader.clone()));
+        register(Box::new(metrics.lease_transitions.clone()));
+        register(Box::new(metrics.missing_fields.clone()));
         metrics
     }
 
@@ -108,6 +129,22 @@ impl Metrics {
     /// Notes that a watch broke.
     pub fn watch_broke(&self) {
         self.watch_errors.inc();
+    }
+
+    /// Notes whether this operator may write now.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// Notes how often the lease has changed hands.
+    pub fn lease_transitions(&self, transitions: i32) {
+        self.lease_transitions.set(transitions.into());
+    }
+
+    /// Notes how many fields the installed definition lacks.
+    pub fn missing_fields(&self, fields: usize) {
+        self.missing_fields
+            .set(i64::try_from(fields).expect("a definition has few fields"));
     }
 
     /// Everything in Prometheus' text format, with the series of these runs.
@@ -157,6 +194,9 @@ mod tests {
             names,
             [
                 "darwinlm_build_info gauge",
+                "darwinlm_definition_missing_fields gauge",
+                "darwinlm_leader gauge",
+                "darwinlm_lease_transitions gauge",
                 "darwinlm_reconcile_active gauge",
                 "darwinlm_reconcile_duration_seconds histogram",
                 "darwinlm_reconcile_errors_total counter",

@@ -85,3 +85,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [workloads]
   verbs: [list]
 {{- end }}
+
+{{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
+{{- define "darwinlm.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "darwinlm.fullname" . }}]
+  verbs: [get, update]
+{{- end }}
+
+{{/* The worker pods of every run. */}}
+{{- define "darwinlm.workers" -}}
+app.kubernetes.io/name: darwinlm
+app.kubernetes.io/managed-by: darwinlm-operator
+{{- end }}
+
+{{/* The egress rule that lets a pod look names up. */}}
+{{- define "darwinlm.names" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end }}
