@@ -26,7 +26,7 @@ fn templates() -> PathBuf {
 /// What the operator may do: the blocks that every role of it is made of.
 fn rules() -> Vec<Rule> {
     let mut rules = block("darwinlm.rules", &[]);
-    rules.extend(block("darwinlm.kueue-rules", &[]));
+    rules.extend(block("darwinlm.kueueRules", &[]));
     // The lease has the release's name.
     let name = "{{ include \"darwinlm.fullname\" . }}";
     rules.extend(block("darwinlm.lease-rules", &[(name, "lease")]));

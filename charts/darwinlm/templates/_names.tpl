@@ -80,7 +80,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* With kueue.enabled: why a Job waits in its queue. */}}
-{{- define "darwinlm.kueue-rules" -}}
+{{- define "darwinlm.kueueRules" -}}
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]
   verbs: [list]
