@@ -38,7 +38,7 @@ versitygw: ## versitygw, a real S3 server (two minutes, once)
 # Debian's package, unpacked and never installed; apt checks it against its signed index.
 promtool: ## promtool, which checks the chart's alerts in `make test` (Debian; once)
 	test -x "$(CACHE)/promtool/promtool" || { part=$$(mktemp -d "$(CACHE)/promtool.XXXXXX"); cd "$$part"; apt-get download prometheus; \
-	  dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; rm -r etc lib usr *.deb; mv -T "$$part" "$(CACHE)/promtool"; }
+	  dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; find . -mindepth 1 ! -name promtool -delete; chmod 755 .; mv -T "$$part" "$(CACHE)/promtool"; }
 
 test: libtorch model venv versitygw ## every test that needs no root
 	tests/test.sh
@@ -67,8 +67,8 @@ crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the tas
 	cargo run -q -p darwinlm-task --example schemas
 
 manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, for kubectl apply
-	charts/manifest.sh > charts/darwinlm.yaml.new
-	mv charts/darwinlm.yaml.new charts/darwinlm.yaml
+	charts/manifest.sh > .cache/darwinlm.yaml
+	mv .cache/darwinlm.yaml charts/darwinlm.yaml
 
 # BASE is pinned: …@sha256:…; see the Dockerfiles. LIBTORCH of a whole PyTorch wheel makes a worker for CUDA.
 ENGINE ?= docker

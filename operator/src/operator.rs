@@ -51,6 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<End> {
         .map_or_else(Leadership::alone, Elector::leadership);
     let client = ClientBuilder::try_from(config)
         .context("failed to make a client")?
+        .with_layer(&metrics.count_requests())
         .with_layer(&GuardLayer(leadership.clone()))
         .build();
     let readiness = Readiness::default();

@@ -26,10 +26,10 @@ fn templates() -> PathBuf {
 /// What the operator may do: the blocks that every role of it is made of.
 fn rules() -> Vec<Rule> {
     let mut rules = block("darwinlm.rules", &[]);
-    rules.extend(block("darwinlm.kueue-rules", &[]));
+    rules.extend(block("darwinlm.kueueRules", &[]));
     // The lease has the release's name.
     let name = "{{ include \"darwinlm.fullname\" . }}";
-    rules.extend(block("darwinlm.leaseRules", &[(name, "lease")]));
+    rules.extend(block("darwinlm.lease-rules", &[(name, "lease")]));
     rules
 }
 
@@ -83,7 +83,7 @@ fn the_operator_may_see_no_secret_and_nothing_by_wildcard() {
 #[test]
 fn the_operator_may_change_no_lease_but_its_own() {
     let leases = block(
-        "darwinlm.leaseRules",
+        "darwinlm.lease-rules",
         &[("{{ include \"darwinlm.fullname\" . }}", "x")],
     );
     for rule in leases {
@@ -114,7 +114,7 @@ fn no_other_template_gives_the_operator_rights() {
                 is_for_people
                     || is_for_alerts
                     || line.contains("include \"darwinlm.rules\"")
-                    || line.contains("include \"darwinlm.leaseRules\""),
+                    || line.contains("include \"darwinlm.lease-rules\""),
                 "{shown}: {line}"
             );
         }

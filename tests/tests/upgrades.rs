@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
 use darwinlm_tests::local::{Local, TINY_RUN};
+use darwinlm_tests::node::{finished, tiny_volume};
 use darwinlm_tests::programs::repository;
-use darwinlm_tests::tiny;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -145,7 +145,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
         .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
         .replacen("generations: 5", "generations: 60", 1);
     let namespace = Namespace::new("upgraded");
-    let data = volume(&namespace);
+    let data = tiny_volume(&namespace);
     namespace.apply(&yaml);
     let long = Duration::from_secs(240);
     namespace.await_run("tiny", long, |run| generation(run) > 0);
@@ -172,12 +172,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     kubectl(&["get", "crd", "pruningruns.darwinlm.io"]);
 
     helm(&["install", "darwinlm"], Some(&chart));
-    let end = namespace.await_run("tiny", Duration::from_secs(600), |run| {
-        matches!(
-            run["status"]["stage"].as_str(),
-            Some("Succeeded" | "Failed" | "Rejected")
-        )
-    });
+    let end = namespace.await_run("tiny", Duration::from_secs(600), |run| finished(run));
     assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
     let here = Local::new();
     fs::write(here.yaml(), &yaml).expect("the YAML can be written");
@@ -187,22 +182,4 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
         "the result of an undisturbed run"
     );
     drop(data);
-}
-
-/// A folder with the tiny model that belongs to the workers, as the claim `data`.
-fn volume(namespace: &Namespace) -> TempDir {
-    let folder = TempDir::with_prefix("darwinlm-volume-").expect("a folder can be made");
-    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(folder.path(), open).expect("the folder can be opened to others");
-    tiny::write(folder.path());
-    let owned = Command::new("chown")
-        .args(["-R", "65532:65532"])
-        .arg(folder.path())
-        .status();
-    assert!(
-        owned.is_ok_and(|status| status.success()),
-        "chown needs root"
-    );
-    namespace.claim("data", folder.path());
-    folder
 }

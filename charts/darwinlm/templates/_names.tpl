@@ -54,7 +54,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # patch: the finalizer of a run whose prefix is to be removed. delete: ttlSecondsAfterFinished.
 - apiGroups: [darwinlm.io]
   resources: [pruningruns]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [darwinlm.io]
   resources: [pruningruns/status]
   verbs: [patch]
@@ -81,14 +81,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* With kueue.enabled: why a Job waits in its queue. */}}
-{{- define "darwinlm.kueue-rules" -}}
+{{- define "darwinlm.kueueRules" -}}
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]
   verbs: [list]
 {{- end }}
 
 {{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
-{{- define "darwinlm.leaseRules" -}}
+{{- define "darwinlm.lease-rules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -107,6 +107,8 @@ impl Change {
     /// Whether somebody should do something about it.
     pub const fn is_warning(&self) -> bool {
         match self.what {
+            // Queues are there to wait in.
+            What::Stalled(Reason::Queued) => false,
             What::RunRejected | What::Stalled(_) | What::RunFailed | What::LeftBehind => true,
             What::RunAccepted
             | What::TaskStarted(_)
