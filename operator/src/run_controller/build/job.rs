@@ -285,7 +285,9 @@ mod tests {
         for task in TaskKind::ALL {
             let own = of(claim, task).persistent_volume_claim;
             let name = own.map(|own| own.claim_name);
-            let expected = (task != TaskKind::Prepare).then(|| "fetched".to_owned());
+            // The one fetches what has no such name yet, the other nothing.
+            let is_shared = !matches!(task, TaskKind::Prepare | TaskKind::CleanUp);
+            let expected = is_shared.then(|| "fetched".to_owned());
             assert_eq!(name, expected, "{task}");
         }
         let limited = of(
