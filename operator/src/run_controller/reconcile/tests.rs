@@ -601,10 +601,11 @@ async fn a_run_is_held_back_before_anything_of_it_is_written() {
     ]);
     reconcile(changed(|_| ()), context.clone()).await.unwrap();
     finish(context, server).await;
-    let metadata = &sent.lock().unwrap()[1]["metadata"];
+    let sent = sent.lock().unwrap();
+    let metadata = &sent[1]["metadata"];
     assert_eq!(metadata["finalizers"], json!(["darwinlm.io/clean-up"]));
     assert_eq!(metadata["uid"], json!(run().uid()));
-    assert!(sent.lock().unwrap()[1].get("spec").is_none());
+    assert!(sent[1].get("spec").is_none());
 }
 
 #[tokio::test]
