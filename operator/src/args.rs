@@ -38,6 +38,13 @@ pub struct Args {
     /// Seconds between two status writes of one run that only report progress.
     #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "5")]
     pub status_seconds: u32,
+    /// Seconds that a deleted run is held back at most until its prefix is removed from the store.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_CLEAN_UP_SECONDS",
+        default_value = "600"
+    )]
+    pub clean_up_seconds: u32,
     /// How log lines look.
     #[arg(long, env = "DARWINLM_OPERATOR_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -173,6 +180,7 @@ impl Args {
             concurrency: self.concurrency.get(),
             poll: Duration::from_secs(self.poll_seconds.get().into()),
             status: Duration::from_secs(self.status_seconds.into()),
+            clean_up: Duration::from_secs(self.clean_up_seconds.into()),
         }
     }
 }

@@ -1234,7 +1234,7 @@ fn a_task_at_work_on_the_survivor_of_a_search_that_goes_on_is_stopped_first() {
     let working = look(&with_budget(2), &PruningRunStatus::default(), jobs());
     let raised = look(&with_budget(3), &working.status, jobs());
     let actions: Vec<_> = raised.actions.iter().map(given::phrase).collect();
-    assert_eq!(actions, ["delete post-train-a1"]);
+    assert_eq!(actions, ["withdraw post-train-a1"]);
     let mut leaving = jobs();
     leaving[3].deleting = true;
     let waits = look(&with_budget(3), &raised.status, leaving);

@@ -20,14 +20,6 @@ fn edited(from: &str, to: &str) -> Result<Vec<Task>, (Reason, String)> {
         .map_err(|rejection| (rejection.reason, rejection.message))
 }
 
-/// Validates [`RUN`] with a line added to its spec.
-fn with(line: &str) -> Result<Vec<Task>, (Reason, String)> {
-    edited(
-        "  evaluation: {}\n",
-        &format!("  evaluation: {{}}\n  {line}\n"),
-    )
-}
-
 fn digest(chain: &[Task]) -> String {
     match &chain[0] {
         Task::Prepare { search_digest, .. } => search_digest.clone(),
@@ -192,22 +184,6 @@ fn a_training_is_as_long_as_data_and_sequences_allow() {
 
 #[test]
 fn what_is_not_yet_supported_is_refused_by_name() {
-    let refused = [
-        (
-            "ttlSecondsAfterFinished: 60",
-            "spec.ttlSecondsAfterFinished",
-        ),
-        ("retain: None", "spec.retain: None"),
-    ];
-    for (line, field) in refused {
-        let (reason, message) = with(line).unwrap_err();
-        assert_eq!(reason, Reason::NotYetSupported, "{line}");
-        assert_eq!(
-            message,
-            format!("{field} is not yet supported; leave it out"),
-            "{line}"
-        );
-    }
     let replaced = [
         (
             "evaluation: {}",

@@ -51,9 +51,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do; the same rules for every namespace or for those watched. */}}
 {{- define "darwinlm.rules" -}}
+# patch: the finalizer of a run whose prefix is to be removed. delete: ttlSecondsAfterFinished.
 - apiGroups: [darwinlm.io]
   resources: [pruningruns]
-  verbs: [list, watch]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [darwinlm.io]
   resources: [pruningruns/status]
   verbs: [patch]

@@ -91,9 +91,9 @@ pub fn reject(
     }
 }
 
-/// The condition that says that a task is done.
-pub const fn done_condition(task: TaskKind) -> ConditionType {
-    match task {
+/// The condition that says that a task is done; none speaks of what happens after the run.
+pub const fn done_condition(task: TaskKind) -> Option<ConditionType> {
+    Some(match task {
         TaskKind::Prepare => ConditionType::Prepared,
         TaskKind::Measure => ConditionType::Measured,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
@@ -101,7 +101,8 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
         TaskKind::PostTrain => ConditionType::Trained,
         TaskKind::Evaluate => ConditionType::Evaluated,
         TaskKind::Export => ConditionType::Exported,
-    }
+        TaskKind::CleanUp => return None,
+    })
 }
 
 /// Brings live Jobs to the size that the spec asks for now.
@@ -154,9 +155,13 @@ fn forgettable(observed: &Observed, status: &PruningRunStatus) -> Vec<Action> {
         .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered);
     let jobs = observed.jobs.iter();
     let early = jobs.filter(|job| budget::is_early(job.key.task, status));
+    let leave = |job: &ObservedJob| match job.is_live() {
+        true => Action::Withdraw(job.key),
+        false => Action::Delete(job.key),
+    };
     finished
         .chain(early)
         .filter(|job| !job.deleting)
-        .map(|job| Action::Delete(job.key))
+        .map(leave)
         .collect()
 }

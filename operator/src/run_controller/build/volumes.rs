@@ -33,7 +33,10 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
     ];
     volumes.extend(run.ca_bundle.as_deref().map(ca_bundle));
     let writable = writable_claims(task);
-    for (position, claim) in run.claims.keys().enumerate() {
+    // Whoever removes the prefix needs no sources: their claims may be gone.
+    let needs_all = task.task.kind() != TaskKind::CleanUp;
+    let needed = |claim: &&String| needs_all || writable.contains(claim.as_str());
+    for (position, claim) in run.claims.keys().filter(needed).enumerate() {
         // A claim's name may be longer than a volume's.
         let name = format!("claim-{position}");
         let volume = claimed(&name, claim);
@@ -145,7 +148,8 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
         | Task::PostTrain { .. }
-        | Task::Evaluate { .. } => None,
+        | Task::Evaluate { .. }
+        | Task::CleanUp { .. } => None,
     };
     claim_of(&task.store)
         .into_iter()

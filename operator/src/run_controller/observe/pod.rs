@@ -1,5 +1,6 @@
 //! What one pod says: whether it works, why it waits, how it ended.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use darwinlm_api::conditions::Reason;
@@ -98,11 +99,15 @@ pub(super) fn held(pod: &Pod, now: Timestamp) -> Option<Held> {
     let ended = ended.filter(|_| !is_active(pod));
     let until = ended.unwrap_or(now).max(scheduled);
     let started = started(pod).unwrap_or(until).clamp(scheduled, until);
-    let limits = pod.spec.as_ref()?.containers.iter();
-    let limits = limits
+    let spec = pod.spec.as_ref()?;
+    let claims = spec.resource_claims.as_ref().map_or(0, Vec::len);
+    let limits = spec
+        .containers
+        .iter()
         .filter(|container| container.name == CONTAINER)
         .find_map(|container| container.resources.as_ref()?.limits.as_ref());
-    let devices = i64::from(limits.map_or(1, devices));
+    let none = BTreeMap::new();
+    let devices = i64::from(devices(limits.unwrap_or(&none), claims));
     let seconds = |from: Timestamp, to: Timestamp| devices * to.duration_since(from).as_secs();
     Some(Held {
         worker: short(pod.metadata.uid.as_deref()?),

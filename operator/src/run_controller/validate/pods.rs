@@ -104,9 +104,11 @@ impl PodTemplate {
             TaskKind::Prepare => self.overrides.prepare.as_ref(),
             TaskKind::PostTrain => self.overrides.post_training.as_ref(),
             TaskKind::Evaluate => self.overrides.evaluation.as_ref(),
-            TaskKind::Measure | TaskKind::BuildDatabase | TaskKind::Search | TaskKind::Export => {
-                None
-            }
+            TaskKind::Measure
+            | TaskKind::BuildDatabase
+            | TaskKind::Search
+            | TaskKind::Export
+            | TaskKind::CleanUp => None,
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = vec![accepted(step, objection)];
     for task in run.chain.iter().map(Task::kind) {
-        findings.push(of_task(task, step, current, status));
+        findings.extend(of_task(task, step, current, status));
     }
     findings.push(progressing(run, step));
     findings.push(if run.suspend {
@@ -82,15 +82,15 @@ fn of_task(
     step: &Step<'_>,
     current: Option<TaskKind>,
     status: &PruningRunStatus,
-) -> Finding {
-    let type_ = done_condition(task);
+) -> Option<Finding> {
+    let type_ = done_condition(task)?;
     if let Some(known) = conditions::get(&status.conditions, type_)
         && known.status == ConditionStatus::True.as_str()
     {
         let reason = known.reason.parse().unwrap_or(Reason::Complete);
-        return say(type_, ConditionStatus::True, reason, &known.message);
+        return Some(say(type_, ConditionStatus::True, reason, &known.message));
     }
-    match step {
+    Some(match step {
         Step::Fail(failed, failure) if *failed == task => say(
             type_,
             ConditionStatus::False,
@@ -101,7 +101,7 @@ fn of_task(
             say(type_, ConditionStatus::False, Reason::InProgress, "")
         }
         _ => say(type_, ConditionStatus::False, Reason::NotStarted, ""),
-    }
+    })
 }
 
 fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
@@ -230,5 +230,6 @@ const fn reason_of(task: TaskKind) -> Reason {
         TaskKind::PostTrain => Reason::PostTraining,
         TaskKind::Evaluate => Reason::Evaluating,
         TaskKind::Export => Reason::Exporting,
+        TaskKind::CleanUp => Reason::CleaningUp,
     }
 }
