@@ -10,7 +10,7 @@ fi
 suites=(on_a_cluster)
 if [ "${1:-}" = --all ]; then
   shift
-  suites+=(faults_on_a_cluster many_runs_on_a_cluster)
+  suites+=(faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster)
 fi
 release="${CARGO_TARGET_DIR:-$PWD/target}/release"
 cluster=tests/cluster/cluster.sh

@@ -14,3 +14,4 @@ trap '"$cluster" down' EXIT
 eval "$("$cluster" env)"
 # Of the whole workspace, as before: of one package alone, dependencies would be built anew.
 cargo test --release --workspace --test on_an_api_server -- --test-threads=1
+cargo test --release --workspace --test why_not_moving -- --nocapture

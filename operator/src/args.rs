@@ -35,6 +35,10 @@ pub struct Args {
     /// Seconds between two status writes of one run that only report progress.
     #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "5")]
     pub status_seconds: u32,
+    /// Seconds after which workers that get no further have stalled; four times as many in prepare,
+    /// post-train and export.
+    #[arg(long, env = "DARWINLM_OPERATOR_STALL_SECONDS", default_value = "900")]
+    pub stall_seconds: NonZero<u32>,
     /// How log lines look.
     #[arg(long, env = "DARWINLM_OPERATOR_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -103,6 +107,7 @@ impl Args {
             concurrency: self.concurrency.get(),
             poll: Duration::from_secs(self.poll_seconds.get().into()),
             status: Duration::from_secs(self.status_seconds.into()),
+            stall: Duration::from_secs(self.stall_seconds.get().into()),
         }
     }
 }

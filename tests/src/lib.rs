@@ -9,5 +9,6 @@ pub mod files;
 pub mod gateway;
 pub mod local;
 pub mod node;
+pub mod operator;
 pub mod programs;
 pub mod tiny;

@@ -7,7 +7,7 @@ use std::{
 
 use darwinlm_api::{
     PruningRun, PruningRunStatus,
-    conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
+    conditions::{self, ConditionStatus, ConditionType, Finding},
 };
 use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
@@ -19,8 +19,8 @@ use super::{
     apply::{self, Applied, Jobs},
     backoff,
     decide::{Decision, asks_for_claims, decide, reject},
-    observe::{observe, observe_claims},
-    observed::Observed,
+    observe::{Look, observe, observe_claims},
+    observed::{Observed, Waiting},
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
 };
@@ -74,7 +74,17 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Some(written) => written.status.clone(),
         None => run.status.clone().unwrap_or_default(),
     };
-    let mut observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
+    let look = Look {
+        client: &context.client,
+        http: &context.http,
+        stall: context.limits.stall,
+        unheard: context.memory.unheard(uid, Instant::now()),
+        now,
+    };
+    let mut observed = observe(look, run, known.clone()).await?;
+    if observed.was_heard {
+        context.memory.heard(uid, Instant::now());
+    }
     let valid = validate(run, &Placement::Pods);
     if let Ok(valid) = &valid
         && asks_for_claims(valid, &observed)
@@ -106,8 +116,8 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
             ))
         }
         Err(error) => {
-            if let Some(words) = error.for_the_user() {
-                let status = blocked(decision.status, words, run.metadata.generation, now);
+            if let Some(waiting) = error.for_the_user() {
+                let status = blocked(decision.status, &waiting, run.metadata.generation, now);
                 voice.say(status, &Applied::default()).await?;
             }
             Err(error.into())
@@ -137,15 +147,15 @@ async fn carry_out(
 /// The status that says that an action is not possible until somebody changes something.
 fn blocked(
     mut status: PruningRunStatus,
-    words: String,
+    waiting: &Waiting,
     spec_revision: Option<i64>,
     now: Timestamp,
 ) -> PruningRunStatus {
     let finding = Finding {
         type_: ConditionType::Progressing,
         status: ConditionStatus::False,
-        reason: Reason::PodRefused,
-        message: words,
+        reason: waiting.stall.reason(),
+        message: waiting.message(),
     };
     conditions::set(&mut status.conditions, finding, spec_revision, now);
     status
