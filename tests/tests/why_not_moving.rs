@@ -386,6 +386,9 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
             is_told(story, namespace, &operator);
         }
         beats.join().expect("the node's heart does not fail");
+        // One after the other, they would take minutes.
+        let names: Vec<_> = namespaces.iter().map(|n| n.name.as_str()).collect();
+        kubectl(&[&["delete", "namespace", "--wait=false"], &names[..]].concat());
         drop(namespaces);
         let gone = operator.metrics();
         assert!(!gone.contains("darwinlm_run_stalled{"), "{gone}");
