@@ -13,6 +13,8 @@ pub mod observe;
 pub mod observed;
 pub mod queue;
 mod reconcile;
+mod refusal;
+mod said;
 pub mod update_status;
 pub mod validate;
 mod watch;
@@ -41,6 +43,8 @@ pub struct Limits {
     pub status: Duration,
     /// How long a deleted run is held back until its prefix is removed.
     pub clean_up: Duration,
+    /// Workers that get no further for so long have stalled.
+    pub stall: Duration,
 }
 
 /// What every reconcile uses.

@@ -48,6 +48,7 @@ pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
         cache,
         overrides,
     } = worker;
+    one_gpu(resources)?;
     if let Some(variable) = env
         .iter()
         .find(|variable| variable.name.starts_with("DARWINLM_"))
@@ -135,6 +136,36 @@ fn replace(own: &mut PodPlacement, given: PodPlacement) {
     own.affinity = affinity.or_else(|| own.affinity.take());
     own.priority_class_name = priority_class_name.or_else(|| own.priority_class_name.take());
     own.runtime_class_name = runtime_class_name.or_else(|| own.runtime_class_name.take());
+}
+
+/// A worker computes on one device: what more it is given would stand idle.
+fn one_gpu(resources: &Resources) -> Result<(), Rejection> {
+    let is_gpu = |name: &str| name.starts_with("nvidia.com/") || name.ends_with("/gpu");
+    let gpus = resources.limits.iter().filter(|(name, _)| is_gpu(name));
+    let asked: Vec<_> = gpus
+        .map(|(name, amount)| (name, amount.0.as_str()))
+        .filter(|(_, amount)| *amount != "0")
+        .collect();
+    match asked.as_slice() {
+        [] | [(_, "1")] => Ok(()),
+        [(name, amount)] => Err(Rejection::invalid(
+            &format!("spec.worker.resources.limits[{name}]"),
+            format_args!(
+                "is {amount}, and a worker computes on one GPU; 1 is accepted: for more GPUs ask for more \
+                 workers, as in spec.search.workers"
+            ),
+        )),
+        several => {
+            let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
+            Err(Rejection::invalid(
+                "spec.worker.resources.limits",
+                format_args!(
+                    "asks for {}, and a worker computes on one GPU; one of them is accepted",
+                    names.join(" and ")
+                ),
+            ))
+        }
+    }
 }
 
 /// Threads of a worker: its CPU limit, rounded up. Part of the numerics plan, so it comes from the
