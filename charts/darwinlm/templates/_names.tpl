@@ -89,7 +89,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
-{{- define "darwinlm.lease-rules" -}}
+{{- define "darwinlm.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
