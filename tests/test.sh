@@ -7,11 +7,4 @@ export OMP_WAIT_POLICY=passive
 cargo build --release --workspace
 cargo test --release --workspace
 cargo test --release --workspace --test buckets
-cluster=tests/cluster/cluster.sh
-"$cluster" down >/dev/null 2>&1 || true
-trap '"$cluster" down' EXIT
-"$cluster" control-plane up
-eval "$("$cluster" env)"
-# Of the whole workspace, as before: of one package alone, dependencies would be built anew.
-cargo test --release --workspace --test on_an_api_server -- --test-threads=1
-cargo test --release --workspace --test why_not_moving -- --nocapture
+tests/api_server.sh

@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, num::NonZero, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::run_controller::{Limits, WorkerImage};
+use crate::{
+    lease::{Settings, SettingsError},
+    run_controller::{Limits, WorkerImage},
+};
 
 /// Carries out every PruningRun of a cluster as Jobs.
 #[derive(Clone, Debug, Parser)]
@@ -39,12 +42,86 @@ pub struct Args {
     /// post-train and export.
     #[arg(long, env = "DARWINLM_OPERATOR_STALL_SECONDS", default_value = "900")]
     pub stall_seconds: NonZero<u32>,
+    /// Seconds that a deleted run is held back at most until its prefix is removed from the store.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_CLEAN_UP_SECONDS",
+        default_value = "600"
+    )]
+    pub clean_up_seconds: u32,
     /// How log lines look.
     #[arg(long, env = "DARWINLM_OPERATOR_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// Name of the operator's pod, for events; the host's name if absent.
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
+    /// Which of several operators writes.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+}
+
+/// Which of several operators writes: the one that holds a lease.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Leader election")]
+pub struct LeaseArgs {
+    /// Write only while holding a lease. Without, never let a second operator watch the same runs.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_LEADER_ELECT",
+        default_value_t = true,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        action = ArgAction::Set
+    )]
+    pub leader_elect: bool,
+    /// Name of the lease: the same for all operators that watch the same runs.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_LEASE_NAME",
+        default_value = "darwinlm-operator"
+    )]
+    pub lease_name: String,
+    /// Namespace of the lease; the operator's own if absent.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Seconds that a lease is valid without a renewal: so long is nothing done after a crash.
+    #[arg(long, env = "DARWINLM_OPERATOR_LEASE_SECONDS", default_value = "15")]
+    pub lease_seconds: u64,
+    /// Seconds without a renewal after which the leader writes no more, and ends.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_LEASE_RENEW_SECONDS",
+        default_value = "10"
+    )]
+    pub lease_renew_seconds: u64,
+    /// Seconds between two looks at the lease.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_LEASE_RETRY_SECONDS",
+        default_value = "2"
+    )]
+    pub lease_retry_seconds: u64,
+}
+
+impl LeaseArgs {
+    /// How long things around the lease take.
+    ///
+    /// # Errors
+    /// When they do not go together.
+    pub fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::new(
+            self.lease_seconds,
+            self.lease_renew_seconds,
+            self.lease_retry_seconds,
+        )
+    }
+
+    /// The namespace of the lease, if one was named. An empty variable names none.
+    pub fn namespace(&self) -> Option<&str> {
+        self.lease_namespace
+            .as_deref()
+            .filter(|name| !name.is_empty())
+    }
 }
 
 /// How log lines look.
@@ -108,6 +185,7 @@ impl Args {
             poll: Duration::from_secs(self.poll_seconds.get().into()),
             status: Duration::from_secs(self.status_seconds.into()),
             stall: Duration::from_secs(self.stall_seconds.get().into()),
+            clean_up: Duration::from_secs(self.clean_up_seconds.into()),
         }
     }
 }
@@ -130,6 +208,21 @@ mod tests {
     #[test]
     fn a_namespace_named_twice_is_watched_once() {
         assert_eq!(parse(&["--namespaces", "b,a,b"]).namespaces(), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_operator_asks_for_the_lease_unless_told_otherwise() {
+        assert!(parse(&[]).lease.leader_elect);
+        assert!(parse(&["--leader-elect"]).lease.leader_elect);
+        assert!(!parse(&["--leader-elect=false"]).lease.leader_elect);
+        assert!(parse(&[]).lease.settings().is_ok());
+        assert_eq!(parse(&["--lease-namespace", ""]).lease.namespace(), None);
+        let hasty = parse(&["--lease-seconds", "10"]).lease.settings();
+        let words = hasty.unwrap_err().to_string();
+        assert!(
+            words.contains("--lease-seconds is 10") && words.contains("12"),
+            "{words}"
+        );
     }
 
     #[test]

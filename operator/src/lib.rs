@@ -11,6 +11,8 @@
 
 pub mod args;
 pub mod cli;
+pub mod definition;
+pub mod lease;
 pub mod local;
 pub mod metrics;
 pub mod names;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use darwinlm_api::PruningRunStatus;
+use darwinlm_api::conditions::{self, ConditionType, Reason};
 use darwinlm_task::{EvaluationReport, ExitCode, Outcome, TaskKind};
 use k8s_openapi::jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,6 +48,8 @@ pub enum Finished {
         evaluation: Option<Box<EvaluationReport>>,
         /// URLs of what was exported.
         exports: Vec<String>,
+        /// Why the search ended before its last generation, if it did.
+        budget_spent: Option<String>,
     },
     /// A task failed for good.
     Failed {
@@ -194,15 +197,15 @@ impl LocalRun {
                 self.folder.make_job(new.key)?;
                 self.jobs.push(LocalJob::new(new));
             }
-            // There is no queue here.
-            Action::Suspend(key) | Action::Withdraw(key) => {
-                find(&mut self.jobs, *key, &|job| job.suspend(true))
-            }
+            Action::Suspend(key) => find(&mut self.jobs, *key, &|job| job.suspend(true)),
             Action::Resume(key) => find(&mut self.jobs, *key, &|job| job.suspend(false)),
             Action::SetParallelism { job: key, workers } => {
                 find(&mut self.jobs, *key, &|job| job.resize(*workers));
             }
-            Action::Delete(key) => self.jobs.retain(|job| job.key() != *key),
+            // There is no queue here: what is withdrawn works on a survivor that is not the last one.
+            Action::Withdraw(key) | Action::Delete(key) => {
+                self.jobs.retain(|job| job.key() != *key);
+            }
         }
         Ok(())
     }
@@ -220,6 +223,7 @@ impl LocalRun {
                     .jobs_of(TaskKind::Evaluate)
                     .find_map(|job| job.report.as_ref()?.evaluation.clone())
                     .map(Box::new),
+                budget_spent: self.budget_spent(),
                 exports: self
                     .status
                     .artifacts
@@ -232,6 +236,12 @@ impl LocalRun {
                 logs: self.folder.path().to_path_buf(),
             },
         }
+    }
+
+    fn budget_spent(&self) -> Option<String> {
+        let search = conditions::get(&self.status.conditions, ConditionType::SearchComplete)?;
+        let is_spent = search.reason == Reason::BudgetSpent.as_str();
+        is_spent.then(|| search.message.clone())
     }
 
     /// Tells every worker to leave, and kills those that stay.

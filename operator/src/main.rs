@@ -1,7 +1,11 @@
 //! The operator: parses its command line and runs.
 
 use clap::Parser;
-use darwinlm_operator::{args::Args, operator, telemetry};
+use darwinlm_operator::{
+    args::Args,
+    operator::{self, End, LEASE_LOST},
+    telemetry,
+};
 
 // TLS: kube's feature `aws-lc-rs` installs that provider for the process before its first
 // connection, and nothing here speaks TLS before.
@@ -9,5 +13,9 @@ use darwinlm_operator::{args::Args, operator, telemetry};
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     telemetry::init(args.log_format);
-    operator::run(args).await
+    match operator::run(args).await? {
+        End::Asked => Ok(()),
+        // Not by returning: that would wait for threads that may hang on a name that nobody answers.
+        End::LeaseLost(_) => std::process::exit(LEASE_LOST),
+    }
 }

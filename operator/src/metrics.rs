@@ -1,9 +1,11 @@
 //! What the operator counts about itself, and the text that Prometheus reads.
 
+mod api_requests;
 mod runs;
 
 use std::{sync::Arc, time::Duration};
 
+pub use api_requests::{Count, CountLayer};
 use darwinlm_api::PruningRun;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -22,6 +24,10 @@ pub struct Metrics {
     duration: Histogram,
     active: IntGauge,
     watch_errors: IntCounter,
+    api_requests: IntCounterVec,
+    leader: IntGauge,
+    lease_transitions: IntGauge,
+    missing_fields: IntGauge,
 }
 
 impl Metrics {
@@ -59,6 +65,29 @@ impl Metrics {
                 "Watches of runs, Jobs or pods that broke and were tried again.",
             )
             .expect("a name"),
+            api_requests: IntCounterVec::new(
+                Opts::new(
+                    "darwinlm_api_requests_total",
+                    "Requests to the API server, by verb and by the code of the answer.",
+                ),
+                &["verb", "code"],
+            )
+            .expect("a name and labels"),
+            leader: IntGauge::new(
+                "darwinlm_leader",
+                "1 while this operator may write: it holds the lease, or is the only one.",
+            )
+            .expect("a name"),
+            lease_transitions: IntGauge::new(
+                "darwinlm_lease_transitions",
+                "How often the lease has changed hands, as this operator saw it last.",
+            )
+            .expect("a name"),
+            missing_fields: IntGauge::new(
+                "darwinlm_definition_missing_fields",
+                "Fields that this operator knows and the installed definition of runs does not.",
+            )
+            .expect("a name"),
         };
         let build_info = IntGaugeVec::new(
             Opts::new(
@@ -86,6 +115,10 @@ impl Metrics {
         register(Box::new(metrics.duration.clone()));
         register(Box::new(metrics.active.clone()));
         register(Box::new(metrics.watch_errors.clone()));
+        register(Box::new(metrics.api_requests.clone()));
+        register(Box::new(metrics.leader.clone()));
+        register(Box::new(metrics.lease_transitions.clone()));
+        register(Box::new(metrics.missing_fields.clone()));
         metrics
     }
 
@@ -108,6 +141,27 @@ impl Metrics {
     /// Notes that a watch broke.
     pub fn watch_broke(&self) {
         self.watch_errors.inc();
+    }
+
+    /// Counts what passes through a client's service.
+    pub fn count_requests(&self) -> CountLayer {
+        CountLayer(self.api_requests.clone())
+    }
+
+    /// Notes whether this operator may write now.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// Notes how often the lease has changed hands.
+    pub fn lease_transitions(&self, transitions: i32) {
+        self.lease_transitions.set(transitions.into());
+    }
+
+    /// Notes how many fields the installed definition lacks.
+    pub fn missing_fields(&self, fields: usize) {
+        self.missing_fields
+            .set(i64::try_from(fields).expect("a definition has few fields"));
     }
 
     /// Everything in Prometheus' text format, with the series of these runs.
@@ -148,6 +202,10 @@ mod tests {
         let metrics = Metrics::new();
         metrics.reconciled(Some("observe"), Duration::from_millis(3));
         metrics.watch_broke();
+        metrics
+            .api_requests
+            .with_label_values(&["get", "200"])
+            .inc();
         let text = metrics.text(&[]);
         let names: Vec<&str> = text
             .lines()
@@ -156,7 +214,11 @@ mod tests {
         assert_eq!(
             names,
             [
+                "darwinlm_api_requests_total counter",
                 "darwinlm_build_info gauge",
+                "darwinlm_definition_missing_fields gauge",
+                "darwinlm_leader gauge",
+                "darwinlm_lease_transitions gauge",
                 "darwinlm_reconcile_active gauge",
                 "darwinlm_reconcile_duration_seconds histogram",
                 "darwinlm_reconcile_errors_total counter",

@@ -13,6 +13,7 @@ use crate::run_controller::words::words;
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     watches: Arc<Mutex<Vec<Watch>>>,
+    missing_fields: Arc<Mutex<Vec<String>>>,
 }
 
 /// One watch of runs.
@@ -59,7 +60,16 @@ impl Readiness {
         });
     }
 
-    /// Whether every run has been seen once and the API server still knows the resource.
+    /// Notes the fields that the installed definition lacks, by their paths.
+    pub fn definition_lacks(&self, fields: Vec<String>) {
+        *self
+            .missing_fields
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = fields;
+    }
+
+    /// Whether every run has been seen once and the API server still knows the resource, with
+    /// every field: where it does not, an upgrade waits and the operator of before goes on.
     ///
     /// A watch that broke for another reason leaves the operator ready: what it knows is old, and
     /// taking it out of its Service would only hide the metrics that say so.
@@ -87,6 +97,17 @@ impl Readiness {
             if watch.store.wait_until_ready().now_or_never().is_none() {
                 return Err(format!("pruningruns have not been listed yet; {}", why()));
             }
+        }
+        let missing = self
+            .missing_fields
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !missing.is_empty() {
+            return Err(format!(
+                "the installed definition of pruningruns.darwinlm.io is older than this operator \
+                 and lacks {}: apply the new one",
+                missing.join(", ")
+            ));
         }
         Ok(())
     }
@@ -158,6 +179,15 @@ mod tests {
         readiness.watch_failed(watch, &not_found());
         assert!(readiness.check().unwrap_err().contains("is not installed"));
         readiness.watch_works(watch);
+        assert_eq!(readiness.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_that_is_newer_than_the_definition_says_which_fields_are_lost() {
+        let readiness = Readiness::default();
+        readiness.definition_lacks(vec!["spec.budget".to_owned()]);
+        assert!(readiness.check().unwrap_err().contains("lacks spec.budget"));
+        readiness.definition_lacks(Vec::new());
         assert_eq!(readiness.check(), Ok(()));
     }
 

@@ -11,12 +11,13 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::{metrics::Metrics, readiness::Readiness};
+use crate::{lease::Leadership, metrics::Metrics, readiness::Readiness};
 
 #[derive(Clone)]
 struct Served {
     metrics: Metrics,
     readiness: Readiness,
+    leadership: Leadership,
 }
 
 /// Binds the address; port 0 takes any free one.
@@ -37,23 +38,36 @@ pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
     readiness: Readiness,
+    leadership: Leadership,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), std::io::Error> {
-    axum::serve(listener, router(metrics, readiness))
+    axum::serve(listener, router(metrics, readiness, leadership))
         .with_graceful_shutdown(stop)
         .await
 }
 
-fn router(metrics: Metrics, readiness: Readiness) -> Router {
+fn router(metrics: Metrics, readiness: Readiness, leadership: Leadership) -> Router {
     Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Served { metrics, readiness })
+        .with_state(Served {
+            metrics,
+            readiness,
+            leadership,
+        })
 }
 
 async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
-    let text = served.metrics.text(&served.readiness.runs());
+    let leads = served.leadership.may_write();
+    served.metrics.leads(leads);
+    // The leader alone tells of runs, so that sums over all operators count each once.
+    let runs = if leads {
+        served.readiness.runs()
+    } else {
+        Vec::new()
+    };
+    let text = served.metrics.text(&runs);
     (
         [(
             header::CONTENT_TYPE,
@@ -94,15 +108,26 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, Metrics::new(), readiness, async {
-            let _ = stopped.await;
-        }));
+        let server = tokio::spawn(serve(
+            listener,
+            Metrics::new(),
+            readiness,
+            Leadership::alone(),
+            async {
+                let _ = stopped.await;
+            },
+        ));
         assert!(fetch(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         assert!(fetch(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         assert!(
             fetch(address, "/metrics")
                 .await
                 .contains("darwinlm_build_info{")
+        );
+        assert!(
+            fetch(address, "/metrics")
+                .await
+                .contains("darwinlm_leader 1\n")
         );
         stop.send(()).unwrap();
         server.await.unwrap().unwrap();

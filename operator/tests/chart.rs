@@ -13,6 +13,9 @@ use serde::Deserialize;
 struct Rule {
     api_groups: Vec<String>,
     resources: Vec<String>,
+    /// Of these objects alone.
+    #[serde(default)]
+    resource_names: Vec<String>,
     verbs: Vec<String>,
 }
 
@@ -22,18 +25,25 @@ fn templates() -> PathBuf {
 
 /// What the operator may do: the blocks that every role of it is made of.
 fn rules() -> Vec<Rule> {
-    let blocks = ["darwinlm.rules", "darwinlm.kueue-rules"];
-    blocks.into_iter().flat_map(rules_of).collect()
+    let mut rules = block("darwinlm.rules", &[]);
+    rules.extend(block("darwinlm.kueueRules", &[]));
+    // The lease has the release's name.
+    let name = "{{ include \"darwinlm.fullname\" . }}";
+    rules.extend(block("darwinlm.lease-rules", &[(name, "lease")]));
+    rules
 }
 
-fn rules_of(block: &str) -> Vec<Rule> {
+/// The rules of one block; nothing in them may depend on values but what is given here.
+fn block(name: &str, values: &[(&str, &str)]) -> Vec<Rule> {
     let text = fs::read_to_string(templates().join("_names.tpl")).unwrap();
     let (_, rest) = text
-        .split_once(&format!("{{{{- define \"{block}\" -}}}}"))
+        .split_once(&format!("{{{{- define \"{name}\" -}}}}"))
         .expect("the rules are a template of their own");
     let (rules, _) = rest.split_once("{{- end }}").expect("a template ends");
+    let fill = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+    let rules = values.iter().fold(rules.to_owned(), fill);
     assert!(!rules.contains("{{"), "the rules depend on values: {rules}");
-    serde_saphyr::from_str(rules).unwrap()
+    serde_saphyr::from_str(&rules).unwrap()
 }
 
 #[test]
@@ -54,6 +64,7 @@ fn the_operator_may_see_no_secret_and_nothing_by_wildcard() {
         let Rule {
             api_groups,
             resources,
+            resource_names: _,
             verbs,
         } = &rule;
         for list in [api_groups, resources, verbs] {
@@ -70,9 +81,25 @@ fn the_operator_may_see_no_secret_and_nothing_by_wildcard() {
 }
 
 #[test]
+fn the_operator_may_change_no_lease_but_its_own() {
+    let leases = block(
+        "darwinlm.lease-rules",
+        &[("{{ include \"darwinlm.fullname\" . }}", "x")],
+    );
+    for rule in leases {
+        // What is created has no name yet that a rule could ask for.
+        assert!(
+            rule.verbs == ["create"] || rule.resource_names == ["x"],
+            "{rule:?}"
+        );
+    }
+}
+
+#[test]
 fn no_other_template_gives_the_operator_rights() {
-    for entry in fs::read_dir(templates()).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = fs::read_dir(templates()).unwrap();
+    let files = entries.map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.is_file()) {
         let text = fs::read_to_string(&path).unwrap();
         let shown = path.display();
         assert!(!text.contains("secrets"), "{shown}");
@@ -81,9 +108,13 @@ fn no_other_template_gives_the_operator_rights() {
             "{shown}"
         );
         let is_for_people = path.ends_with("user-roles.yaml");
+        let is_for_alerts = path.ends_with("monitors.yaml");
         for line in text.lines().filter(|line| line.contains("rules:")) {
             assert!(
-                is_for_people || line.contains("include \"darwinlm.rules\""),
+                is_for_people
+                    || is_for_alerts
+                    || line.contains("include \"darwinlm.rules\"")
+                    || line.contains("include \"darwinlm.lease-rules\""),
                 "{shown}: {line}"
             );
         }
@@ -106,13 +137,14 @@ fn told() -> BTreeMap<String, String> {
 
 #[test]
 fn the_readme_tells_every_right_of_the_operator() {
-    let given: BTreeMap<String, String> = rules()
-        .into_iter()
-        .flat_map(|rule| {
-            let verbs = rule.verbs.join(", ");
-            let own = |resource| (resource, verbs.clone());
-            rule.resources.into_iter().map(own).collect::<Vec<_>>()
-        })
-        .collect();
+    let mut given: BTreeMap<String, String> = BTreeMap::new();
+    for rule in rules() {
+        for resource in &rule.resources {
+            let verbs = given.entry(resource.clone()).or_default();
+            let more = rule.verbs.join(", ");
+            let comma = if verbs.is_empty() { "" } else { ", " };
+            *verbs += &format!("{comma}{more}");
+        }
+    }
     assert_eq!(told(), given);
 }

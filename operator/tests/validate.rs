@@ -20,14 +20,6 @@ fn edited(from: &str, to: &str) -> Result<Vec<Task>, (Reason, String)> {
         .map_err(|rejection| (rejection.reason, rejection.message))
 }
 
-/// Validates [`RUN`] with a line added to its spec.
-fn with(line: &str) -> Result<Vec<Task>, (Reason, String)> {
-    edited(
-        "  evaluation: {}\n",
-        &format!("  evaluation: {{}}\n  {line}\n"),
-    )
-}
-
 fn digest(chain: &[Task]) -> String {
     match &chain[0] {
         Task::Prepare { search_digest, .. } => search_digest.clone(),
@@ -192,23 +184,6 @@ fn a_training_is_as_long_as_data_and_sequences_allow() {
 
 #[test]
 fn what_is_not_yet_supported_is_refused_by_name() {
-    let refused = [
-        ("budget: {gpuHours: 3}", "spec.budget"),
-        (
-            "ttlSecondsAfterFinished: 60",
-            "spec.ttlSecondsAfterFinished",
-        ),
-        ("retain: None", "spec.retain: None"),
-    ];
-    for (line, field) in refused {
-        let (reason, message) = with(line).unwrap_err();
-        assert_eq!(reason, Reason::NotYetSupported, "{line}");
-        assert_eq!(
-            message,
-            format!("{field} is not yet supported; leave it out"),
-            "{line}"
-        );
-    }
     let replaced = [
         (
             "evaluation: {}",
@@ -225,23 +200,7 @@ fn what_is_not_yet_supported_is_refused_by_name() {
             "s3://bucket/out",
             "spec.export.destination: s3://",
         ),
-        (
-            "store: pvc",
-            "caBundleConfigMapRef: {name: ca}, store: pvc",
-            "spec.artifacts.caBundleConfigMapRef",
-        ),
         ("out}", "out, formats: [Gguf]}", "spec.export.formats: Gguf"),
-        ("device: Cpu", "cache: {emptyDir: {}}", "spec.worker.cache"),
-        (
-            "device: Cpu",
-            "overrides: {prepare: {image: a}}",
-            "spec.worker.overrides",
-        ),
-        (
-            "device: Cpu",
-            "resourceClaims: [{name: a}]",
-            "spec.worker.resourceClaims",
-        ),
     ];
     for (from, to, field) in replaced {
         let (reason, message) = edited(from, to).unwrap_err();
@@ -471,14 +430,45 @@ fn prepare_is_told_what_the_ladders_and_the_target_are() {
 }
 
 #[test]
+fn a_device_that_is_asked_for_by_name_or_by_resource_is_used() {
+    let device = |worker: &str| {
+        let yaml = RUN.replacen(
+            "worker: {device: Cpu, resources: {limits: {cpu: 1500m, nvidia.com/gpu: 1}}}",
+            &format!("worker: {worker}"),
+            1,
+        );
+        validate(&parsed(&yaml), &Placement::Pods).unwrap().device
+    };
+    for (worker, expected) in [
+        (
+            "{device: Cpu, resources: {limits: {nvidia.com/gpu: 1}}}",
+            DeviceRequest::Cpu,
+        ),
+        ("{device: Cuda}", DeviceRequest::Cuda),
+        (
+            "{resources: {limits: {nvidia.com/gpu: 1}}}",
+            DeviceRequest::Cuda,
+        ),
+        (
+            "{resourceClaims: [{name: a, resourceClaimName: b}]}",
+            DeviceRequest::Cuda,
+        ),
+        ("{resources: {limits: {memory: 1Gi}}}", DeviceRequest::Cpu),
+    ] {
+        assert_eq!(device(worker), expected, "{worker}");
+    }
+}
+
+#[test]
 fn a_task_without_a_device_asks_for_no_gpu() {
     let pods = run().pods;
     assert!(
-        pods.resources_of(TaskKind::Search)
+        pods.of(TaskKind::Search)
+            .resources
             .limits
             .contains_key("nvidia.com/gpu")
     );
-    let prepare = pods.resources_of(TaskKind::Prepare);
+    let prepare = pods.of(TaskKind::Prepare).resources;
     assert_eq!(prepare.limits.keys().collect::<Vec<_>>(), ["cpu"]);
 }
 

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod no_grad;
+pub mod process;
 pub mod progress;
 pub mod prune;
 pub mod serve;

@@ -99,7 +99,7 @@ take_down() {
     remove_cgroups
     remove_folders
   fi
-  rm -rf "$CLUSTER_DIR"/{etcd,pki,node,scheduler.yaml,admin.kubeconfig} # the logs stay
+  rm -rf "$CLUSTER_DIR"/{etcd,pki,node,scheduler.yaml,audit-policy.yaml,admin.kubeconfig} # the logs stay
   check_clean
   rm -f "$BASELINE"
   [ "$(cat "$CLAIM" 2>/dev/null)" != "$CLUSTER_DIR" ] || rm -f "$CLAIM"

@@ -213,7 +213,9 @@ spec:
                 "-n",
                 "darwinlm-system",
                 "logs",
-                "deploy/darwinlm",
+                "-l",
+                "app.kubernetes.io/component=operator",
+                "--prefix",
                 "--tail=40",
             ],
         ]

@@ -3,6 +3,7 @@
 //! A story talks to the `darwinlm` command, `kubectl` and the store, never to the crates' insides.
 //! The programs come from the release build (`make build`); a missing one fails loudly.
 
+pub mod audit;
 pub mod cluster;
 pub mod deadly;
 pub mod files;
@@ -10,5 +11,7 @@ pub mod gateway;
 pub mod local;
 pub mod node;
 pub mod operator;
+pub mod processes;
 pub mod programs;
+pub mod proxy;
 pub mod tiny;

@@ -95,13 +95,19 @@ pub fn pods(namespace: &Namespace, task: &str) -> Vec<Value> {
     namespace.list("pods", &format!("darwinlm.io/task={task}"))
 }
 
-/// The value of a run's metric, as Prometheus would scrape it from the operator's Service.
+/// The value of a run's metric, as Prometheus would scrape it from each operator: the leader alone
+/// tells of runs.
 pub fn metric_of(namespace: &str, name: &str) -> Option<u64> {
-    let path = "/api/v1/namespaces/darwinlm-system/services/darwinlm-metrics:metrics/proxy/metrics";
-    let (answered, text) = try_kubectl(&["get", "--raw", path], None);
-    if !answered {
-        return None;
-    }
+    let operators = ["-n", "darwinlm-system", "get", "pods", "-o", "name", "-l"];
+    let selector = "app.kubernetes.io/component=operator";
+    let (_, pods) = try_kubectl(&[&operators[..], &[selector]].concat(), None);
+    let scraped = pods.lines().map(|pod| {
+        let pod = pod.trim_start_matches("pod/");
+        let path = format!("/api/v1/namespaces/darwinlm-system/pods/{pod}:8080/proxy/metrics");
+        let (answered, text) = try_kubectl(&["get", "--raw", &path], None);
+        if answered { text } else { String::new() }
+    });
+    let text: String = scraped.collect();
     let line = text.lines().find(|line| {
         line.starts_with(name) && line.contains(&format!("namespace=\"{namespace}\""))
     })?;

@@ -1,135 +1,237 @@
-//! The operator as a process of this machine, on the cluster's API server, with the rights of its
-//! chart and no more.
+//! The operator as a process of this machine, with the rights that the chart gives it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::{kubectl, kubectl_with, try_kubectl};
+use crate::cluster::{eventually, kubectl, try_kubectl};
 use crate::programs::{program, repository};
 
-/// A running operator; ended when dropped.
+/// The namespace of the chart in every story.
+pub const SYSTEM: &str = "darwinlm-system";
+
+/// Brings the definition, the service account and its rights, by the chart, and no pod.
+///
+/// # Panics
+/// When Helm refuses.
+pub fn install_rights() {
+    let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
+    let definition = definition.to_str().expect("the path is text");
+    eventually(&[
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        definition,
+    ]);
+    eventually(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/pruningruns.darwinlm.io",
+    ]);
+    let installed = Command::new("helm")
+        .args(["upgrade", "--install", "darwinlm"])
+        .arg(repository().join("charts/darwinlm"))
+        .args(["--namespace", SYSTEM, "--create-namespace"])
+        .args(["--set", "replicas=0", "--set", "crds.install=false"])
+        .output()
+        .expect("helm is on the PATH");
+    let said = String::from_utf8_lossy(&installed.stderr);
+    assert!(installed.status.success(), "helm: {said}");
+}
+
+/// A way to the API server as the operator's service account.
+#[derive(Debug)]
+pub struct Access {
+    folder: TempDir,
+    /// Tells this token from others of the account in the audit log.
+    pub credential: String,
+}
+
+impl Access {
+    /// A token of its own; `through` is another address of the API server, like a proxy's.
+    ///
+    /// # Panics
+    /// When the API server gives none.
+    pub fn new(through: Option<&str>) -> Self {
+        let token = kubectl(&["create", "token", "darwinlm", "-n", SYSTEM]);
+        let admin = kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]);
+        let mut config: Value = serde_json::from_str(&admin).expect("kubectl prints JSON");
+        config["users"][0]["user"] = json!({"token": token.trim()});
+        if let Some(address) = through {
+            config["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
+        }
+        let folder = TempDir::with_prefix("darwinlm-access-").expect("a folder can be made");
+        let access = |credential| Self { folder, credential };
+        let path = access(String::new());
+        fs::write(path.kubeconfig(), config.to_string()).expect("the file can be written");
+        let file = path.kubeconfig();
+        let file = file.to_str().expect("the path is text");
+        let whoami = ["--kubeconfig", file, "auth", "whoami", "-o", "json"];
+        let me: Value = serde_json::from_str(&kubectl(&whoami)).expect("kubectl prints JSON");
+        let credential =
+            &me["status"]["userInfo"]["extra"]["authentication.kubernetes.io/credential-id"][0];
+        let credential = credential.as_str().expect("a token has an id").to_owned();
+        Self { credential, ..path }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+}
+
+/// A running operator; killed when dropped.
 #[derive(Debug)]
 pub struct Operator {
-    child: Child,
-    listen: String,
-    folder: TempDir,
+    /// Its name, as a pod's.
+    pub name: String,
+    /// How it reaches the API server.
+    pub access: Access,
+    process: Child,
+    address: String,
 }
 
 impl Operator {
-    /// Installs the chart's account and rights, and starts an operator as that account.
+    /// Starts it and waits until it serves.
     ///
     /// # Panics
-    /// When the chart cannot be rendered, or the operator is not ready after half a minute.
-    pub fn start(system: &str, arguments: &[&str]) -> Self {
-        let folder = TempDir::with_prefix("darwinlm-operator-").expect("a folder can be made");
-        let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, account(system)).expect("a file can be written");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let listen = free.local_addr().expect("it is bound").to_string();
-        drop(free);
-        let log = fs::File::create(folder.path().join("log")).expect("a file can be made");
-        let child = Command::new(program("darwinlm-operator"))
+    /// When it does not start.
+    pub fn start(name: &str, access: Access, arguments: &[&str]) -> Self {
+        let log = access.folder.path().join("log");
+        let file = fs::File::create(&log).expect("a log can be made");
+        let process = Command::new(program("darwinlm-operator"))
             .args(["--worker-image", "localhost/darwinlm-runner:dev"])
-            .args(["--listen", &listen, "--poll-seconds", "1"])
-            .args(["--status-seconds", "1"])
+            .args(["--listen", "127.0.0.1:0", "--poll-seconds", "1"])
+            .args(["--lease-name", "darwinlm", "--lease-namespace", SYSTEM])
             .args(arguments)
-            .env("KUBECONFIG", &kubeconfig)
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log)
+            .env("KUBECONFIG", access.kubeconfig())
+            .env("POD_NAME", name)
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
             .spawn()
             .expect("the operator can be started");
-        let operator = Self {
-            child,
-            listen,
-            folder,
+        let mut operator = Self {
+            name: name.to_owned(),
+            access,
+            process,
+            address: String::new(),
         };
-        operator.await_ready();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while operator.address.is_empty() {
+            assert!(
+                Instant::now() < deadline,
+                "{name} serves nothing: {}",
+                operator.log()
+            );
+            operator.address = operator.served_at().unwrap_or_default();
+            std::thread::sleep(Duration::from_millis(50));
+        }
         operator
     }
 
-    fn await_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.get("readyz").is_none() {
-            assert!(Instant::now() < deadline, "not ready: {}", self.log());
-            std::thread::sleep(Duration::from_millis(200));
-        }
+    fn served_at(&self) -> Option<String> {
+        let log = self.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("probes are served"))?;
+        let line: Value = serde_json::from_str(line).ok()?;
+        line["address"].as_str().map(ToOwned::to_owned)
     }
 
-    /// What it has logged.
+    /// Everything it has logged.
     pub fn log(&self) -> String {
-        let log: PathBuf = self.folder.path().join("log");
-        fs::read_to_string(log).unwrap_or_default()
+        fs::read_to_string(self.access.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// What it serves at `/metrics`.
+    /// The code and the body that it answers; `None` while it answers nothing within a second.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let code = answer.split(' ').nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((code, body.to_owned()))
+    }
+
+    /// Whether it says that it may write.
+    pub fn leads(&self) -> bool {
+        self.get("/metrics")
+            .is_some_and(|(_, text)| text.contains("\ndarwinlm_leader 1\n"))
+    }
+
+    /// Waits until it leads; returns how long that took.
     ///
     /// # Panics
-    /// When it does not answer.
-    pub fn metrics(&self) -> String {
-        self.get("metrics")
-            .unwrap_or_else(|| panic!("no metrics: {}", self.log()))
+    /// When it does not: with its log.
+    pub fn await_lead(&self, within: Duration) -> Duration {
+        let began = Instant::now();
+        while !self.leads() {
+            let Self { name, .. } = self;
+            assert!(
+                began.elapsed() < within,
+                "{name} does not lead: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        began.elapsed()
     }
 
-    fn get(&self, path: &str) -> Option<String> {
-        let url = format!("http://{}/{path}", self.listen);
-        let answer = Command::new("curl")
-            .args(["-sf", "--max-time", "5", &url])
-            .output()
-            .expect("curl can be started");
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        answer.status.success().then_some(text)
+    /// Sends a signal by its name, as `kill` knows it.
+    ///
+    /// # Panics
+    /// When `kill` fails.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -s {signal}"
+        );
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a child can be asked for")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it goes on: with its log.
+    pub fn await_end(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} goes on: {}",
+                self.name,
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // Nobody holds a lease that is not there: the next story need not wait this one out.
+        try_kubectl(&["-n", SYSTEM, "delete", "lease", "darwinlm"], None);
     }
-}
-
-/// Applies what the chart gives its account, and makes a kubeconfig of it.
-fn account(system: &str) -> String {
-    try_kubectl(&["create", "namespace", system], None);
-    let chart = repository().join("charts/darwinlm");
-    let rendered = Command::new("helm")
-        .args(["template", "darwinlm"])
-        .arg(chart)
-        .args(["--namespace", system])
-        .args(["--show-only", "templates/operator-role.yaml"])
-        .args(["--show-only", "templates/service-account.yaml"])
-        .output()
-        .expect("helm is on the PATH: run this through `make test`");
-    let objects = String::from_utf8_lossy(&rendered.stdout);
-    assert!(rendered.status.success(), "{rendered:?}");
-    kubectl_with(&["-n", system, "apply", "-f", "-"], &objects);
-    let token = kubectl(&["-n", system, "create", "token", "darwinlm"]);
-    let server = ["config", "view", "--raw", "--minify", "-o"];
-    let of = |path: &str| kubectl(&[&server[..], &[&format!("jsonpath={path}")]].concat());
-    let address = of("{.clusters[0].cluster.server}");
-    let data = of("{.clusters[0].cluster.certificate-authority-data}");
-    let authority = match data.is_empty() {
-        false => format!("certificate-authority-data: {data}"),
-        true => {
-            let file = of("{.clusters[0].cluster.certificate-authority}");
-            format!("certificate-authority: {file}")
-        }
-    };
-    format!(
-        "\
-apiVersion: v1
-kind: Config
-clusters: [{{name: c, cluster: {{server: {address:?}, {authority}}}}}]
-users: [{{name: u, user: {{token: {:?}}}}}]
-contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
-current-context: c
-",
-        token.trim()
-    )
 }

@@ -87,6 +87,19 @@ fn a_run_between_buckets_ends_with_the_digest_of_a_run_between_folders() {
     }
 }
 
+#[test]
+fn a_store_behind_an_authority_of_its_own_is_trusted_by_the_bundle() {
+    let digest = Local::new().run(&[]).digest();
+    let store = Gateway::start_with_tls(OF_THE_STORE);
+    let world = world(&store);
+    let mut variables = store.variables();
+    let authority = store.authority().display().to_string();
+    variables.push(("DARWINLM_CA_BUNDLE".to_owned(), authority));
+    assert_eq!(run(&world, &[], &variables).digest(), digest);
+    let manifests = files_below(&store.bucket().join("runs/databases"));
+    assert!(!manifests.is_empty(), "nothing was kept in the bucket");
+}
+
 /// The files that hold a word.
 fn holding(word: &str, folder: &Path) -> String {
     let found = Command::new("grep")

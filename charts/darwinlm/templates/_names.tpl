@@ -51,9 +51,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do; the same rules for every namespace or for those watched. */}}
 {{- define "darwinlm.rules" -}}
+# patch: the finalizer of a run whose prefix is to be removed. delete: ttlSecondsAfterFinished.
 - apiGroups: [darwinlm.io]
   resources: [pruningruns]
-  verbs: [get, list, watch]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [darwinlm.io]
   resources: [pruningruns/status]
   verbs: [patch]
@@ -81,8 +82,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* With kueue.enabled: why a Job waits in its queue. */}}
-{{- define "darwinlm.kueue-rules" -}}
+{{- define "darwinlm.kueueRules" -}}
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]
   verbs: [list]
+{{- end }}
+
+{{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
+{{- define "darwinlm.lease-rules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "darwinlm.fullname" . }}]
+  verbs: [get, update]
+{{- end }}
+
+{{/* The worker pods of every run. */}}
+{{- define "darwinlm.workers" -}}
+app.kubernetes.io/name: darwinlm
+app.kubernetes.io/managed-by: darwinlm-operator
+{{- end }}
+
+{{/* The egress rule that lets a pod look names up. */}}
+{{- define "darwinlm.names" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
 {{- end }}

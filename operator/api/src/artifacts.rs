@@ -24,7 +24,9 @@ pub struct Artifacts {
     /// come from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// ConfigMap with the certificates that the store's address is checked against, in `ca.crt`.
+    /// ConfigMap with the certificates of the store's authority, in `ca.crt` (PEM): trusted, beside
+    /// those in the image, for the store and for sources in buckets. With `darwinlm run` the variable
+    /// `DARWINLM_CA_BUNDLE` names such a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_config_map_ref: Option<ConfigMapRef>,
 }

@@ -184,11 +184,13 @@ pub struct PruningRunSpec {
     /// Gives all devices back and starts nothing until this is false again.
     #[serde(default)]
     pub suspend: bool,
-    /// What deletion keeps of the run's own prefix in the store: `All`, `Export` (what was
-    /// exported, and the report) or `None`.
+    /// What deletion keeps of the run's own prefix in the store, `runs/<namespace>.<name>/`: `All`;
+    /// `Export`, the report and what was exported into the prefix; or `None`. Exports elsewhere, and what
+    /// runs share, always stay. May change until the run is gone.
     #[serde(default)]
     pub retain: Retain,
-    /// The run is deleted so many seconds after it has finished. Absent: it stays.
+    /// The run is deleted so many seconds after it has finished, whatever came of it. Absent: it stays.
+    /// May change at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,
@@ -198,8 +200,10 @@ pub struct PruningRunSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// GPU hours; the search stops at the next generation boundary, the best survivor stays
-    /// exportable.
+    /// GPU hours of all workers so far, by their own accounts. When they are spent, the search ends with
+    /// the generation that is at work, and the tasks after it go on with its survivor, post-training
+    /// too: what those take comes on top. Raised, the search goes on; a Job keeps the budget it was made
+    /// with.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub gpu_hours: i32,
 }

@@ -38,11 +38,15 @@ pub struct PruningRunStatus {
     /// How far the search is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchStatus>,
-    /// GPU seconds by cause.
+    /// GPU seconds by cause, of all tasks that compute. A pod with two GPUs counts twice; one without
+    /// any counts as one, so that seconds on CPUs are counted, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<GpuSeconds>,
-    /// GPU hours of the search so far, all causes together, as a decimal number: other tasks are not
-    /// counted yet.
+    /// What `gpuSeconds` is made from beside the workers' own accounts: what their pods were seen to
+    /// hold. Bookkeeping of the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldStatus>,
+    /// GPU hours so far, of all tasks and all causes together, as a decimal number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub gpu_hours: Option<String>,
@@ -80,6 +84,8 @@ pub enum Stage {
     Queued,
     /// Suspended by the user.
     Suspended,
+    /// Deleted, and removing its own prefix from the store.
+    CleaningUp,
     /// Ended as asked.
     Succeeded,
     /// Ended without a result.
@@ -114,6 +120,11 @@ pub struct SearchStatus {
     /// Trials by outcome.
     #[serde(default)]
     pub trials: TrialCounts,
+    /// GPU seconds that the workers of all tasks had taken by their own accounts when the newest
+    /// generation ended: what `budget` is held against.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub spent_gpu_seconds: i64,
 }
 
 /// A genome that survived a generation.
@@ -167,7 +178,8 @@ pub struct TrialCounts {
     pub repeated: i64,
 }
 
-/// GPU seconds by cause, over all workers.
+/// GPU seconds by cause, over all workers. Together they are what pods held, from the moment they had a
+/// node to their end.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GpuSeconds {
@@ -175,22 +187,65 @@ pub struct GpuSeconds {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub useful: i64,
-    /// From a worker's start to its first unit of work.
+    /// From a pod's way onto a node to its worker's first unit of work: image, process, model.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub starting: i64,
-    /// Waiting for other workers.
+    /// Waiting for other workers, for the store, or between two units of work.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub waiting: i64,
-    /// Computing what was thrown away.
+    /// Computing what was thrown away: by a worker that was killed or stopped in the middle, or when
+    /// another was first.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub lost: i64,
-    /// Held by pods that never said what they did.
+    /// What no worker has spoken for: by pods that never said what they did, and after a worker's last
+    /// words.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub unattributed: i64,
+}
+
+/// What worker pods were seen to hold.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldStatus {
+    /// GPU seconds of workers that have ended or are gone.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub ended_seconds: i64,
+    /// Of these, before their processes started.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub ended_starting_seconds: i64,
+    /// The ended workers that can still be seen, by the start of their pods' UIDs: they are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 8)))]
+    pub ended: Vec<String>,
+    /// The workers that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    pub working: Vec<HeldBy>,
+    /// Starting by the workers' own accounts; `gpuSeconds.starting` less what pods held before.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub reported_starting_seconds: i64,
+}
+
+/// What one worker holds.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBy {
+    /// The start of its pod's UID.
+    #[schemars(length(max = 8))]
+    pub worker: String,
+    /// GPU seconds.
+    #[schemars(range(min = 0))]
+    pub seconds: i64,
+    /// Of these, before its process started.
+    #[schemars(range(min = 0))]
+    pub starting_seconds: i64,
 }
 
 /// How far post-training is.

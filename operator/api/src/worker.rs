@@ -30,7 +30,8 @@ pub struct Worker {
     /// Amounts that each worker asks for; tasks without a device drop the GPUs.
     #[serde(default, skip_serializing_if = "Resources::is_empty")]
     pub resources: Resources,
-    /// Dynamic resource allocation, as `resourceClaims` of a pod; every worker container uses all.
+    /// Dynamic resource allocation, as `resourceClaims` of a pod; every worker uses all of them, tasks
+    /// without a device none.
     #[x_kube(validation = (
         "self.all(claim, has(claim.resourceClaimName) != has(claim.resourceClaimTemplateName))",
         "each resource claim needs exactly one of resourceClaimName, resourceClaimTemplateName"
@@ -85,7 +86,8 @@ pub struct Worker {
     #[serde(default = "shared_memory")]
     #[schemars(schema_with = "pod_fields::quantity")]
     pub shared_memory: Quantity,
-    /// Where workers keep what they have fetched from the store. Absent: nothing outlives a pod.
+    /// Where workers keep what they have fetched from the store; `prepare` fetches into a folder of
+    /// its own. Absent: nothing outlives a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
     /// What differs for single tasks.
@@ -172,7 +174,7 @@ pub struct Placement {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// A volume that outlives pods and runs.
+    /// A volume that outlives pods and runs, which may share it; ReadWriteMany for several workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<PersistentVolumeClaimCache>,
     /// A folder on the node that lives as long as the pod.

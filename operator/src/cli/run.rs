@@ -31,7 +31,7 @@ Credentials of sources and of a store that is a bucket come from the environment
 GOOGLE_…, AZURE_…; with DARWINLM_SOURCE_ before the name they are for the sources alone.
 
 The same command resumes a run that was stopped. While it runs, search.workers, pruning.workers,
-search.generationsPerJob and suspend may be changed in the file; postTraining, evaluation and export,
+search.generationsPerJob, budget and suspend may be changed in the file; postTraining, evaluation and export,
 too, until their own task has started.
 Ends with 0 and the digest of the search on the last line, or with the code of what went wrong:
 12 too little memory, 65 bad data, 66 input missing, 69 store unavailable, 77 permission denied,
@@ -100,7 +100,11 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             digest,
             evaluation,
             exports,
+            budget_spent,
         } => {
+            if let Some(words) = budget_spent {
+                eprintln!("{words}: raise spec.budget and run the same command to go on");
+            }
             if let Some(evaluation) = evaluation {
                 println!("{}", table(&evaluation));
             }

@@ -239,6 +239,7 @@ impl LocalJob {
             report: self.report(),
             exits: self.exits.clone(),
             waiting: None,
+            held: Vec::new(),
         }
     }
 

@@ -116,6 +116,7 @@ impl Gauges {
             progress: _,
             search,
             gpu_seconds,
+            held: _,
             gpu_hours: _,
             post_training,
             evaluation,
@@ -141,6 +142,7 @@ impl Gauges {
             survivors: _,
             digest: _,
             trials,
+            spent_gpu_seconds: _,
         }) = search
         {
             set(&self.generation, &[], (*generation).into());

@@ -25,6 +25,8 @@ use crate::names::{JobKey, MANAGER};
 pub struct Applied {
     /// The Jobs that were made, not those that were there already.
     pub created: Vec<JobKey>,
+    /// Whether the namespace is being deleted: no Job can be made in it any more.
+    pub namespace_leaves: bool,
 }
 
 /// What could not be done.
@@ -112,11 +114,7 @@ impl<'a> Jobs<'a> {
         let mut applied = Applied::default();
         for action in actions {
             match action {
-                Action::Create(new) => {
-                    if self.create(new).await? {
-                        applied.created.push(new.key);
-                    }
-                }
+                Action::Create(new) => self.create(new, &mut applied).await?,
                 Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
                 Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
                 Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
@@ -129,8 +127,8 @@ impl<'a> Jobs<'a> {
         Ok(applied)
     }
 
-    /// Makes a Job; false when this run has it already, as after an answer that was lost.
-    async fn create(&self, new: &NewJob) -> Result<bool, Error> {
+    /// Makes a Job, unless this run has it already, as after an answer that was lost.
+    async fn create(&self, new: &NewJob, applied: &mut Applied) -> Result<(), Error> {
         let job = build::job(self.run, new, self.image);
         let name = job.name_any();
         let post = PostParams {
@@ -138,14 +136,18 @@ impl<'a> Jobs<'a> {
             ..PostParams::default()
         };
         match self.api.create(&post, &job).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                applied.created.push(new.key);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                self.accept_existing(name).await.map(|()| false)
+                self.accept_existing(name).await
             }
             Err(kube::Error::Api(status)) if is_leaving(&status) => {
                 // The namespace is going, and the run with it.
                 tracing::debug!(name, "no Job is made in a terminating namespace");
-                Ok(false)
+                applied.namespace_leaves = true;
+                Ok(())
             }
             Err(source) => Err(failed("create", name, source)),
         }

@@ -1,11 +1,13 @@
 //! The state machine of a run: from what there is to what to do next. Pure and total.
 
+mod budget;
 mod changed;
 mod claims;
 mod decision;
 mod failure;
 mod fold;
 mod objection;
+mod seconds;
 mod speak;
 mod step;
 
@@ -36,6 +38,7 @@ const KEPT_SEARCH_JOBS: usize = 3;
 /// Complete or Failed: then the task is attempted again, which finds in the store what is there.
 pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decision {
     let mut status = observed.status.clone();
+    budget::reopen(run, &mut status);
     if let Some(ended) = speak::ended(&status) {
         // A terminal state sticks; only the revision that it was looked at with moves on.
         speak::revise(&mut status, run.spec_revision);
@@ -54,7 +57,7 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
     if let Step::Start(new_job) = &step {
         actions.push(Action::Create((**new_job).clone()));
     }
-    actions.extend(forgettable(observed));
+    actions.extend(forgettable(observed, &status));
     let not_bound = claims::not_bound(run, observed);
     let ended = speak::speak(
         run,
@@ -96,9 +99,9 @@ pub fn reject(
     }
 }
 
-/// The condition that says that a task is done.
-pub const fn done_condition(task: TaskKind) -> ConditionType {
-    match task {
+/// The condition that says that a task is done; none speaks of what happens after the run.
+pub const fn done_condition(task: TaskKind) -> Option<ConditionType> {
+    Some(match task {
         TaskKind::Prepare => ConditionType::Prepared,
         TaskKind::Measure => ConditionType::Measured,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
@@ -106,7 +109,8 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
         TaskKind::PostTrain => ConditionType::Trained,
         TaskKind::Evaluate => ConditionType::Evaluated,
         TaskKind::Export => ConditionType::Exported,
-    }
+        TaskKind::CleanUp => return None,
+    })
 }
 
 /// Brings live Jobs to the size that the spec asks for now.
@@ -140,8 +144,9 @@ fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection
     actions
 }
 
-/// Finished search Jobs beyond the last few whose generations the written status remembers.
-fn forgettable(observed: &Observed) -> Vec<Action> {
+/// Finished search Jobs beyond the last few whose generations the written status remembers, and Jobs
+/// that work on the survivor of a search that goes on.
+fn forgettable(observed: &Observed, status: &PruningRunStatus) -> Vec<Action> {
     let remembered = observed
         .status
         .search
@@ -152,11 +157,19 @@ fn forgettable(observed: &Observed) -> Vec<Action> {
         .filter(|job| !job.is_live())
         .collect();
     finished.sort_by_key(|job| std::cmp::Reverse(job.key));
-    finished
+    let finished = finished
         .into_iter()
         .skip(KEPT_SEARCH_JOBS)
+        .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered);
+    let jobs = observed.jobs.iter();
+    let early = jobs.filter(|job| budget::is_early(job.key.task, status));
+    let leave = |job: &ObservedJob| match job.is_live() {
+        true => Action::Withdraw(job.key),
+        false => Action::Delete(job.key),
+    };
+    finished
+        .chain(early)
         .filter(|job| !job.deleting)
-        .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered)
-        .map(|job| Action::Delete(job.key))
+        .map(leave)
         .collect()
 }

@@ -14,7 +14,7 @@ use darwinlm_api::{
     PruningRun, PruningRunStatus,
     conditions::{self, ConditionType},
 };
-use darwinlm_task::{RunIdentity, TaskReport};
+use darwinlm_task::{RunIdentity, TaskKind, TaskReport};
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -30,7 +30,7 @@ use super::{
     observed::{JobState, Observed},
     queue,
 };
-use crate::names::{JobKey, LABEL_RUN};
+use crate::names::{JobKey, LABEL_RUN, LABEL_TASK};
 pub use claims::observe_claims;
 use events::{Events, said_of};
 use stillness::Asked;
@@ -128,6 +128,24 @@ pub async fn observe(
         }
     }
     Ok(observed)
+}
+
+/// The pods of a deleted run that have not ended, but for those that clean up after it.
+///
+/// # Errors
+/// When pods cannot be listed.
+pub async fn pods_left(client: &Client, run: &PruningRun) -> Result<usize, Error> {
+    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", run.name_any()));
+    let api = Api::<Pod>::namespaced(client.clone(), &run.namespace().unwrap_or_default());
+    let pods = api.list(&of_this_run).await.map_err(Error::Pods)?.items;
+    let cleans_up = |pod: &Pod| {
+        let task = pod.labels().get(LABEL_TASK);
+        task.is_some_and(|task| task == TaskKind::CleanUp.name())
+    };
+    let left = pods
+        .iter()
+        .filter(|pod| pod::is_active(pod) && !cleans_up(pod));
+    Ok(left.count())
 }
 
 /// Everything but what running workers say. Pure.

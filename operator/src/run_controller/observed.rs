@@ -67,6 +67,21 @@ pub struct ObservedJob {
     /// Why a worker cannot start, does not leave or gets no further: of several causes the
     /// weightiest.
     pub waiting: Option<Waiting>,
+    /// What its workers hold or held, where the task needs a device; nothing on one machine.
+    pub held: Vec<Held>,
+}
+
+/// What a worker holds, or held until it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The worker, by the start of its pod's UID.
+    pub worker: String,
+    /// Whether it has ended.
+    pub is_over: bool,
+    /// Device seconds from its pod's way onto a node to its process's start.
+    pub starting_seconds: i64,
+    /// Device seconds in all, up to now if it has not ended.
+    pub seconds: i64,
 }
 
 /// How a Job stands.

@@ -1,12 +1,14 @@
 //! One look at one run: observe, validate, decide, build, apply, update the status.
 
+mod leaving;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use darwinlm_api::{
-    PruningRun, PruningRunStatus,
+    PruningRun, PruningRunStatus, Retain,
     conditions::{self, ConditionStatus, ConditionType, Finding},
 };
 use darwinlm_task::TaskKind;
@@ -19,6 +21,9 @@ use super::{
     apply::{self, Applied, Jobs},
     backoff,
     decide::{Decision, asks_for_claims, decide, reject},
+    expiry::{Expiry, expiry},
+    farewell::holds_back,
+    finalizer,
     observe::{Look, observe, observe_claims},
     observed::{Observed, Waiting},
     update_status::{self, Due, changes::changes},
@@ -35,7 +40,7 @@ pub(super) async fn reconcile(
     run: Arc<PruningRun>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    if run.metadata.deletion_timestamp.is_some() {
+    if run.metadata.deletion_timestamp.is_some() && !finalizer::is_held(&run) {
         // What the run owns goes with it.
         return Ok(Action::await_change());
     }
@@ -86,6 +91,16 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         context.memory.heard(uid, Instant::now());
     }
     let valid = validate(run, &Placement::Pods);
+    if let Some(deleted) = &run.metadata.deletion_timestamp {
+        let seen = leaving::Seen {
+            run,
+            valid: valid.as_ref(),
+            observed: &observed,
+            deleted: deleted.0,
+            now,
+        };
+        return leaving::leave(seen, context).await;
+    }
     if let Ok(valid) = &valid
         && asks_for_claims(valid, &observed)
     {
@@ -94,6 +109,16 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     let decision = match &valid {
         Ok(valid) => decide(valid, &observed, now),
         Err(rejection) => reject(rejection, run.metadata.generation, &known, now),
+    };
+    let holds_back = holds_back(run.spec.retain, &observed, &decision.actions);
+    let lets_go = run.spec.retain == Retain::All;
+    if finalizer::is_held(run) != holds_back && (holds_back || lets_go) {
+        // Before anything is written that it would remove.
+        finalizer::hold(&context.client, run, holds_back).await?;
+    }
+    let expiry = match decision.ended {
+        Some(_) => expiry(run.spec.ttl_seconds_after_finished, &decision.status, now),
+        None => Expiry::Never,
     };
     let outcome = match &valid {
         // Objects are built where they are made: only what does not exist yet is.
@@ -110,10 +135,12 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     match outcome {
         Ok(applied) => {
             let due = voice.say(decision.status, &applied).await?;
-            Ok(next_look(
-                decision.requeue_after.map(|_| context.limits.poll),
-                due,
-            ))
+            let again = match expiry {
+                Expiry::Now => return leaving::expire(run, context).await,
+                Expiry::In(rest) => Some(rest),
+                Expiry::Never => decision.requeue_after.map(|_| context.limits.poll),
+            };
+            Ok(next_look(again, due))
         }
         Err(error) => {
             if let Some(waiting) = error.for_the_user() {
@@ -206,7 +233,7 @@ impl Voice<'_> {
     }
 }
 
-/// The earlier of the next poll and the next write of progress.
+/// The earlier of the next poll, or the run's expiry, and the next write of progress.
 fn next_look(poll: Option<Duration>, due: Due) -> Action {
     let write = match due {
         Due::In(rest) => Some(rest),

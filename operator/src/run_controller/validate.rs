@@ -14,12 +14,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
-use darwinlm_api::{Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, SecretRef};
+use darwinlm_api::{
+    Cache, Overrides, Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, Retain,
+    SecretRef,
+};
 use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{EnvVar, PodResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{made_from::MadeFrom, queue::Queue};
+use super::{devices::devices, made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -62,8 +65,12 @@ pub struct ValidatedRun {
     pub generations: u32,
     /// Generations that one search Job runs, at least 1.
     pub generations_per_job: u32,
+    /// Device seconds after which the search ends at the next boundary of a generation.
+    pub budget_gpu_seconds: Option<u64>,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
+    /// What of its own prefix stays when it is deleted.
+    pub retain: Retain,
     /// Where the run's Jobs wait to be admitted; `None` on one machine, which has no queue.
     pub queue: Option<Queue>,
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
@@ -74,6 +81,8 @@ pub struct ValidatedRun {
     /// The Secrets that workers get their credentials from; unused on one machine, where they come
     /// from the environment.
     pub secrets: Secrets,
+    /// The ConfigMap with the certificates of the store's authority; unused on one machine.
+    pub ca_bundle: Option<String>,
     /// How worker pods look; unused on one machine.
     pub pods: PodTemplate,
 }
@@ -96,8 +105,8 @@ pub struct ClaimUse {
     pub is_written: bool,
 }
 
-/// How worker pods look. Every field is passed on as it stands; tasks without a device
-/// ([`TaskKind::needs_device`]) drop what [`PodTemplate::resources_of`] drops.
+/// How worker pods look. Every field is passed on as it stands, but for what [`PodTemplate::of`]
+/// makes of it for a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodTemplate {
     /// Image of the runner; `None` is the operator's own default.
@@ -121,6 +130,12 @@ pub struct PodTemplate {
     pub termination_grace_period_seconds: i64,
     /// Size of `/dev/shm`.
     pub shared_memory: Quantity,
+    /// Dynamic resource allocation; every worker uses all of it.
+    pub resource_claims: Vec<PodResourceClaim>,
+    /// Where workers keep what they have fetched; `None` is a folder that goes with the pod.
+    pub cache: Option<Cache>,
+    /// What differs for single tasks; see [`PodTemplate::of`].
+    pub overrides: Overrides,
 }
 
 /// A spec that this version does not carry out.
@@ -156,6 +171,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
     let generations = settings.generations;
     let threads = pods::threads(&spec.worker.resources)?;
     let pruning_workers = at_least_one("spec.pruning.workers", spec.pruning.workers)?;
+    let budget_gpu_seconds = search::budget(spec.budget.as_ref())?;
     let evaluation = spec.evaluation.as_ref();
     let evaluation = evaluation.map(evaluation::evaluation).transpose()?;
     let mut chain = vec![
@@ -177,7 +193,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             target,
             settings: settings.clone(),
             until_generation: generations,
-            budget_gpu_seconds: None,
+            budget_gpu_seconds,
         },
     ];
     if pruning.spacing.is_measured() || target.is_measured() {
@@ -227,11 +243,18 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             "spec.search.generationsPerJob",
             spec.search.generations_per_job,
         )?,
+        budget_gpu_seconds,
         suspend: spec.suspend,
+        retain: spec.retain,
         queue: queue(spec, placement),
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
         secrets: secrets(spec),
+        ca_bundle: spec
+            .artifacts
+            .ca_bundle_config_map_ref
+            .as_ref()
+            .map(|map| map.name.clone()),
         pods: pods::template(&spec.worker)?,
     })
 }
@@ -314,12 +337,36 @@ impl ValidatedRun {
             | TaskKind::Measure
             | TaskKind::PostTrain
             | TaskKind::Evaluate
-            | TaskKind::Export => 1,
+            | TaskKind::Export
+            | TaskKind::CleanUp => 1,
         }
+    }
+
+    /// What the worker is told that removes the run's own prefix.
+    pub fn clean_up(&self) -> TaskSpec {
+        let mut search_digest = String::new();
+        let mut destination = None;
+        for task in &self.chain {
+            match task {
+                Task::Prepare {
+                    search_digest: of, ..
+                } => search_digest.clone_from(of),
+                Task::Export { export, .. } => destination = Some(export.destination.clone()),
+                _ => {}
+            }
+        }
+        self.told(Task::CleanUp {
+            search_digest,
+            keep_exports: self.retain != Retain::None,
+            destination,
+        })
     }
 
     /// What the workers of a Job are told; `None` when the chain has no such task.
     pub fn task_spec(&self, key: JobKey) -> Option<TaskSpec> {
+        if key.task == TaskKind::CleanUp {
+            return Some(self.clean_up());
+        }
         let mut task = self
             .chain
             .iter()
@@ -334,26 +381,18 @@ impl ValidatedRun {
                 .saturating_add(self.generations_per_job);
             *until_generation = until.min(self.generations);
         }
-        Some(TaskSpec {
+        Some(self.told(task))
+    }
+
+    fn told(&self, task: Task) -> TaskSpec {
+        let pods = self.pods.of(task.kind());
+        TaskSpec {
             version: darwinlm_task::VERSION,
             run: self.identity.clone(),
             store: self.store.clone(),
             device: self.device,
+            devices: devices(&pods.resources.limits, pods.resource_claims.len()),
             task,
-        })
-    }
-}
-
-impl PodTemplate {
-    /// The amounts that a task's worker asks for: a task that computes on no device asks for none,
-    /// that is, for no extended resource such as `nvidia.com/gpu`.
-    pub fn resources_of(&self, task: TaskKind) -> Resources {
-        let mut resources = self.resources.clone();
-        if !task.needs_device() {
-            // Kubernetes' own resources have no domain; extended ones always have (a `/`).
-            resources.limits.retain(|name, _| !name.contains('/'));
-            resources.requests.retain(|name, _| !name.contains('/'));
         }
-        resources
     }
 }

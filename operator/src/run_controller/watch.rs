@@ -10,7 +10,7 @@ use kube::{
     core::{NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         Config, Controller, Predicate, WatchStreamExt,
-        controller::Error as ControllerError,
+        controller::{Action, Error as ControllerError},
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
@@ -23,6 +23,7 @@ use super::{
     words::words,
 };
 use crate::{
+    lease::Leadership,
     names::LABEL_RUN,
     readiness::{Readiness, WatchId},
 };
@@ -31,20 +32,28 @@ use crate::{
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Carries out every run of these namespaces, or of all if there is none, until `stop` resolves
-/// and the looks at work have ended.
+/// and the looks at work have ended. An operator that does not lead watches all the same, so that
+/// it can begin at once when it does.
 pub async fn run(
     context: Arc<Context>,
     namespaces: &[String],
     readiness: Readiness,
+    leadership: Leadership,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     let scopes: Vec<Option<&str>> = match namespaces {
         [] => vec![None],
         names => names.iter().map(|name| Some(name.as_str())).collect(),
     };
-    let controllers = scopes
-        .into_iter()
-        .map(|scope| controller(context.clone(), scope, readiness.clone(), stop.clone()));
+    let controllers = scopes.into_iter().map(|scope| {
+        controller(
+            context.clone(),
+            scope,
+            readiness.clone(),
+            leadership.clone(),
+            stop.clone(),
+        )
+    });
     futures::future::join_all(controllers).await;
 }
 
@@ -52,6 +61,7 @@ async fn controller(
     context: Arc<Context>,
     namespace: Option<&str>,
     readiness: Readiness,
+    leadership: Leadership,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let client = &context.client;
@@ -82,8 +92,13 @@ async fn controller(
                 .debounce(DEBOUNCE)
                 .concurrency(context.limits.concurrency),
         )
+        .reconcile_all_on(leadership.gained())
         .graceful_shutdown_on(stop)
-        .run(reconcile, error_policy, context.clone())
+        .run(
+            move |run, context| while_leading(run, context, leadership.clone()),
+            error_policy,
+            context.clone(),
+        )
         .for_each(|outcome| {
             if let Err(error) = outcome {
                 log(&context, &error);
@@ -92,6 +107,19 @@ async fn controller(
         })
         .boxed()
         .await;
+}
+
+/// A look by the leader; by another, nothing: it looks at every run when it begins to lead.
+async fn while_leading(
+    run: Arc<PruningRun>,
+    context: Arc<Context>,
+    leadership: Leadership,
+) -> Result<Action, Error> {
+    if leadership.may_write() {
+        reconcile(run, context).await
+    } else {
+        Ok(Action::await_change())
+    }
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

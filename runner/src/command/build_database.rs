@@ -55,8 +55,14 @@ pub(super) async fn task(
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let digest = prepared.database_digest(pruning);
-    let writer = FolderWriter::new(&context.store, &paths::database(&digest));
-    let teachers = FolderWriter::new(&context.store, &paths::teacher(&prepared.teacher_digest()));
+    let (database, teacher) = (
+        paths::database(&digest),
+        paths::teacher(&prepared.teacher_digest()),
+    );
+    context.uses(&database).await?;
+    context.uses(&teacher).await?;
+    let writer = FolderWriter::new(&context.store, &database);
+    let teachers = FolderWriter::new(&context.store, &teacher);
     let folder = match complete(&writer, &teachers).await? {
         Some(folder) => folder,
         None => match fill(
@@ -124,6 +130,7 @@ async fn fill(
         scratch: &context.cache,
         name: &context.worker,
         cancel: &context.stop.flag,
+        timesheet: Some(&context.timesheet),
         sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder
@@ -193,6 +200,7 @@ async fn fill(
             return builder.finish().await.map(Some);
         }
         if !worked {
+            context.timesheet.waiting();
             tokio::time::sleep(POLL).await;
         }
     }
@@ -230,6 +238,13 @@ async fn work_on(
             };
             builder.build(range, hear).await
         }
-        Share::Teachers => write_teachers(context, prepared, builder.dense, teachers).await,
+        Share::Teachers => {
+            context.timesheet.computing();
+            let ended = write_teachers(context, prepared, builder.dense, teachers).await?;
+            if ended == Ended::Done {
+                context.timesheet.kept();
+            }
+            Ok(ended)
+        }
     }
 }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
-use darwinlm_store::{ClaimTimes, Store, StoreError};
+use darwinlm_store::{ClaimTimes, Store, StoreError, Timesheet};
 use darwinlm_task::TaskSpec;
 use darwinlm_task::paths::RunPaths;
 use tokio::sync::watch;
@@ -25,7 +24,8 @@ pub(super) struct Context {
     pub(super) reporter: Reporter,
     pub(super) metrics: Metrics,
     pub(super) stop: Stop,
-    pub(super) started: Instant,
+    /// Where this worker's seconds go; without a device there are none.
+    pub(super) timesheet: Timesheet,
 }
 
 /// Becomes true when the worker has to end, for code that waits and for code that computes.
@@ -41,6 +41,17 @@ pub(super) enum Ended {
     Done,
     BudgetSpent,
     Stopped,
+}
+
+impl Context {
+    /// Marks that the run works with something that runs share, as `models/<digest>`: before it is
+    /// looked for, so that `darwinlm gc` sees the mark of whoever found it there.
+    pub(super) async fn uses(&self, folder: &str) -> Result<(), Failure> {
+        let key = self.paths.uses(folder);
+        let settled = self.store.settle(&key, "used\n".into()).await;
+        settled.map_err(store_failure)?;
+        Ok(())
+    }
 }
 
 /// A store's error, with the exit code it asks for.

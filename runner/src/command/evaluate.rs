@@ -149,7 +149,9 @@ pub(super) async fn task(
             else {
                 return Ok(Ended::Stopped);
             };
-            Evaluation { of, report }.store(context).await?
+            let report = Evaluation { of, report }.store(context).await?;
+            context.timesheet.kept();
+            report
         }
     };
     context
@@ -194,6 +196,7 @@ async fn compare(
         .teacher(context, TokenSlice::Validation, &tokens, &dense)
         .await?;
     let pool = Pool { tokens, teacher };
+    context.timesheet.computing();
     let deepest = database.manifest().ladders.deepest();
     let mut measured = Vec::new();
     for Subject { genome, training } in subjects {

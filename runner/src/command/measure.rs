@@ -128,9 +128,11 @@ async fn find_or_measure(
         "run": (device == device::UNKNOWN).then(|| context.paths.prefix()),
     }));
     let key = paths::latency(&digest);
+    context.uses(&key).await?;
     if !store_knows(context, &key).await? {
         let calibration = prepared.sequences(context, TokenSlice::Calibration, dense);
         let tokens_BT = batch(&calibration.await?, workload, prepared.device);
+        context.timesheet.computing();
         let timed = block_in_place(|| {
             let hear = |done, total| context.reporter.progress(done, total, "times");
             time_modules(dense, shape, sizes, &tokens_BT, &context.stop.flag, hear)
@@ -154,7 +156,9 @@ async fn find_or_measure(
             table,
         };
         let settled = context.store.put_json_create(&key, &stored).await;
-        settled.map_err(store_failure)?;
+        if settled.map_err(store_failure)?.ours {
+            context.timesheet.kept();
+        }
     }
     let bytes = context.store.get(&key).await.map_err(store_failure)?;
     let sha256 = darwinlm_store::digest_bytes(&bytes).sha256;

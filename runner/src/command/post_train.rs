@@ -83,7 +83,10 @@ pub(super) async fn task(
                     return Ok(stopped);
                 }
             }
-            Ok(Claimed::Held) => tokio::time::sleep(POLL).await,
+            Ok(Claimed::Held) => {
+                context.timesheet.waiting();
+                tokio::time::sleep(POLL).await;
+            }
             Ok(Claimed::Failed { messages }) => {
                 let last = messages.last().map_or("", String::as_str);
                 let message = format!("post-training failed {EXCEPTIONS} times: {last}");
@@ -150,6 +153,7 @@ impl Training<'_> {
         })?;
         let mut newest = self.checkpoints.resume(&mut run).await?;
         let mut unsaved = 0;
+        context.timesheet.computing();
         self.say(run.tokens(), run.losses().last(), newest.clone());
         while !run.is_done() {
             let taken = match block_in_place(|| run.step(&context.stop.flag)) {
@@ -163,6 +167,8 @@ impl Training<'_> {
                     return Ok(self.lost());
                 }
                 newest = Some(self.checkpoints.write(&run).await?);
+                context.timesheet.kept();
+                context.timesheet.computing();
                 unsaved = 0;
             }
             self.say(run.tokens(), run.losses().last(), newest.clone());
@@ -171,6 +177,7 @@ impl Training<'_> {
             return Ok(self.lost());
         }
         self.checkpoints.finish(&run).await?;
+        context.timesheet.kept();
         Ok(Ended::Done)
     }
 

@@ -8,8 +8,8 @@ use darwinlm_search::{
     Digest, Minibatch, Pins, Problem, Schedule, SearchError, Survivor, Trial, start,
 };
 use darwinlm_store::{
-    Folder, Ledger, LedgerError, Ran, SearchProgress, TrialError, TrialRunner, Validation,
-    Validations, WorkEnd, WorkError, WorkOptions, work,
+    Folder, Ledger, LedgerError, Ran, TrialError, TrialRunner, Validation, Validations, WorkEnd,
+    WorkError, WorkOptions, work,
 };
 use darwinlm_task::{
     DeviceClass, ExitCode, NumericsPlan, PruningSpec, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
@@ -77,7 +77,7 @@ pub(super) async fn task(
         metrics: context.metrics.clone(),
         reporter: context.reporter.clone(),
     };
-    let (progress, heard) = watch::channel(SearchProgress::default());
+    let (progress, heard) = watch::channel(None);
     let listening = tokio::spawn(listen(
         heard,
         context.reporter.clone(),
@@ -89,17 +89,23 @@ pub(super) async fn task(
         budget_gpu_seconds: limits.budget_gpu_seconds,
         times: context.times,
         poll: POLL,
-        started: context.started.into(),
         progress,
         stop: context.stop.watch.clone(),
     };
-    let worked = work(&context.store, &context.paths, &problem, trials, options).await;
+    let worked = work(
+        &context.store,
+        &context.paths,
+        &problem,
+        trials,
+        &context.timesheet,
+        options,
+    )
+    .await;
     listening.abort();
     let worked = worked.map_err(work_failure)?;
-    context.reporter.update(|report| {
-        report.search = Some(worked.report);
-        report.gpu_seconds = Some(worked.gpu_seconds);
-    });
+    context
+        .reporter
+        .update(|report| report.search = Some(worked.report));
     Ok(match worked.end {
         WorkEnd::Done => Ended::Done,
         WorkEnd::BudgetSpent => Ended::BudgetSpent,
@@ -117,16 +123,17 @@ fn work_failure(error: WorkError) -> Failure {
 }
 
 /// Passes on where the search stands, until the work ends.
-async fn listen(mut heard: watch::Receiver<SearchProgress>, reporter: Reporter, metrics: Metrics) {
+async fn listen(
+    mut heard: watch::Receiver<Option<SearchReport>>,
+    reporter: Reporter,
+    metrics: Metrics,
+) {
     while heard.changed().await.is_ok() {
         let now = heard.borrow_and_update().clone();
-        if let Some(SearchReport { generation, .. }) = &now.search {
+        if let Some(SearchReport { generation, .. }) = &now {
             metrics.generation.set(i64::from(*generation));
         }
-        reporter.update(|report| {
-            report.search = now.search;
-            report.gpu_seconds = Some(now.gpu_seconds);
-        });
+        reporter.update(|report| report.search = now);
     }
 }
 

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use darwinlm_store::{ClaimTimes, Store, probe};
+use darwinlm_store::{ClaimTimes, Sheet, Store, Timesheet, probe};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{
     DEFAULT_LISTEN, DEFAULT_REPORT, ENV_CACHE, ENV_LISTEN, ENV_REPORT, ENV_TASK, ENV_WORKER,
-    ExitCode, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
+    ExitCode, GpuSeconds, Outcome, REPORT_LIMIT_BYTES, Task, TaskReport, TaskSpec,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::context::{Context, Ended, Stop, store_failure};
-use super::{build_database, evaluate, export, measure, post_train, prepare, search, would_fit};
+use super::{
+    build_database, clean_up, evaluate, export, measure, post_train, prepare, search, would_fit,
+};
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
+use crate::process;
 use crate::progress::Reporter;
 use crate::serve::serve;
 
@@ -32,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Does the task in the environment.
 pub(super) async fn work() -> ExitCode {
-    let started = Instant::now();
+    let started = process::started();
     // First of all: as a container's first process, a worker that handles no signal ignores it.
     let signals = Signals::handle();
     let report_path = PathBuf::from(env_or(ENV_REPORT, DEFAULT_REPORT));
@@ -106,12 +109,14 @@ async fn attempt(
         spec, worker, cache, reporter, metrics, stop, started,
     ))
     .await?;
-    match caught(context.run()).await {
+    let ended = match caught(context.run()).await {
         Err(failure) if failure.code == ExitCode::OutOfMemory => {
             Err(would_fit::told(&context, failure).await)
         }
         ended => ended,
-    }
+    };
+    context.account(&ended).await;
+    ended
 }
 
 fn read_task() -> Result<TaskSpec, Failure> {
@@ -251,6 +256,19 @@ impl Context {
         let paths = RunPaths::new(&spec.run);
         probe(&store, paths.prefix()).await.map_err(store_failure)?;
         let times = claim_times()?;
+        let sheet = Sheet {
+            worker: &worker,
+            task: spec.task.kind(),
+            devices: match spec.task.kind().needs_device() {
+                true => spec.devices,
+                false => 0,
+            },
+            started: started.into(),
+            beat: times.beat,
+        };
+        let timesheet = Timesheet::open(&store, &paths, sheet).await;
+        let timesheet = timesheet.map_err(store_failure)?;
+        tokio::spawn(hear(timesheet.subscribe(), reporter.clone()));
         Ok(Self {
             spec,
             store,
@@ -261,8 +279,20 @@ impl Context {
             reporter,
             metrics,
             stop,
-            started,
+            timesheet,
         })
+    }
+
+    /// Closes the account; the report says what all workers of the run have taken. A store that does not
+    /// answer is no reason to fail what is done.
+    async fn account(&self, ended: &Result<Ended, Failure>) {
+        let is_over = matches!(ended, Ok(Ended::Done | Ended::BudgetSpent));
+        match self.timesheet.close(is_over).await {
+            Ok(sum) => self
+                .reporter
+                .update(|report| report.gpu_seconds = Some(sum)),
+            Err(error) => tracing::warn!(%error, "the account was not closed"),
+        }
     }
 
     async fn run(&self) -> Result<Ended, Failure> {
@@ -329,7 +359,23 @@ impl Context {
                 let training = training.as_ref();
                 export::task(self, pruning, *target, settings, training, export).await
             }
+            Task::CleanUp {
+                search_digest,
+                keep_exports,
+                destination,
+            } => {
+                let destination = destination.as_deref();
+                clean_up::task(self, search_digest, *keep_exports, destination).await
+            }
         }
+    }
+}
+
+/// Passes on what all workers have taken, as of each beat.
+async fn hear(mut sum: watch::Receiver<GpuSeconds>, reporter: Reporter) {
+    while sum.changed().await.is_ok() {
+        let now = *sum.borrow_and_update();
+        reporter.update(|report| report.gpu_seconds = Some(now));
     }
 }
 

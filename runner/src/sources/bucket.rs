@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use darwinlm_store::Store;
+use darwinlm_task::ENV_CA_BUNDLE;
 
 use super::pattern::Pattern;
 use super::place::chosen;
@@ -30,10 +31,14 @@ impl BucketPlace {
             _ => "AZURE_",
         };
         let root = format!("{scheme}://{bucket}");
+        let authorities = fetcher.variables.get(ENV_CA_BUNDLE);
+        let authorities = authorities.map(|file| (ENV_CA_BUNDLE.to_owned(), file.to_owned()));
+        let variables = fetcher.variables.family(family);
+        let variables = variables.into_iter().chain(authorities);
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             pattern: Pattern::parse(path.trim_end_matches('/'))?,
-            store: Store::open_existing_with(&root, fetcher.variables.family(family))?,
+            store: Store::open_existing_with(&root, variables)?,
         })
     }
 

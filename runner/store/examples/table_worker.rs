@@ -8,9 +8,9 @@ mod table;
 
 use std::time::Duration;
 
-use darwinlm_store::{ClaimTimes, SearchProgress, Store, WorkOptions, guard_run, probe, work};
-use darwinlm_task::RunIdentity;
+use darwinlm_store::{ClaimTimes, Sheet, Store, Timesheet, WorkOptions, guard_run, probe, work};
 use darwinlm_task::paths::RunPaths;
+use darwinlm_task::{RunIdentity, TaskKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -41,12 +41,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             look: Duration::from_millis(20),
         },
         poll: Duration::from_millis(10),
-        started: Instant::now(),
-        progress: watch::Sender::new(SearchProgress::default()),
+        progress: watch::Sender::new(None),
         stop: stopped,
     };
     let runner = table::Table::new(Duration::from_millis(25));
-    let worked = work(&store, &paths, &problem, runner, options).await?;
+    let sheet = Sheet {
+        worker,
+        task: TaskKind::Search,
+        devices: 1,
+        started: Instant::now(),
+        beat: options.times.beat,
+    };
+    let timesheet = Timesheet::open(&store, &paths, sheet).await?;
+    let worked = work(&store, &paths, &problem, runner, &timesheet, options).await;
+    timesheet.close(worked.is_ok()).await?;
+    let worked = worked?;
     println!("{}", serde_json::to_string(&worked.report)?);
     Ok(())
 }

@@ -14,6 +14,10 @@ use crate::TrialResult;
 pub struct GenerationCost {
     /// The generation's trials.
     pub trials: BTreeMap<TrialId, TrialCost>,
+    /// What all workers of the run, of all its tasks, had taken when the generation ended: as whoever
+    /// ended it first knew. A budget is held against it.
+    #[serde(default)]
+    pub spent_milliseconds: u64,
 }
 
 /// What one trial cost.

@@ -220,13 +220,15 @@ impl Ledger {
     /// Keeps what a generation cost; written before its entry, so that every entry has one.
     ///
     /// # Errors
-    /// What the store answers.
-    pub async fn put_cost(&self, index: u32, cost: &GenerationCost) -> Result<(), StoreError> {
-        // The first stays; all are made from the same results.
-        self.store
-            .put_json_create(&self.paths.ledger_cost(index), cost)
-            .await?;
-        Ok(())
+    /// What the store answers, or when the stored file cannot be read.
+    pub async fn put_cost(
+        &self,
+        index: u32,
+        cost: &GenerationCost,
+    ) -> Result<GenerationCost, StoreError> {
+        let key = self.paths.ledger_cost(index);
+        let settled = self.store.put_json_create(&key, cost).await?;
+        serde_json::from_slice(&settled.stored).map_err(|error| self.store.malformed(&key, error))
     }
 
     /// What a generation cost. A lost file costs nothing: it decides nothing but the budget.

@@ -8,12 +8,14 @@ mod error;
 mod folder;
 mod ledger;
 mod probe;
+mod removal;
 mod report;
 mod results;
 mod run_guard;
 mod seal;
 mod settle;
 mod store;
+mod timesheet;
 mod validation;
 mod work;
 mod worker_file;
@@ -25,14 +27,16 @@ pub use error::{Operation, StoreError};
 pub use folder::{FileEntry, Files, Folder, FolderWriter, Manifest, open_folder};
 pub use ledger::{EntryConflict, Ledger, LedgerError};
 pub use probe::probe;
+pub use removal::{Removed, newest};
 pub use report::{History, SURVIVORS_REPORTED};
 pub use results::{Results, TrialResult};
 pub use run_guard::{Guarded, RunRecord, guard_run};
 pub use settle::Settled;
 pub use store::{Created, Listed, Store, Variable};
+pub use timesheet::{Sheet, Timesheet};
 pub use validation::{Validation, ValidationRecord, Validations};
 pub use work::{
-    EXCEPTIONS_PER_TRIAL, Ran, SearchProgress, TrialError, TrialRunner, WorkEnd, WorkError,
-    WorkOptions, Worked, work,
+    EXCEPTIONS_PER_TRIAL, Ran, TrialError, TrialRunner, WorkEnd, WorkError, WorkOptions, Worked,
+    work,
 };
-pub use worker_file::{WorkerFile, WorkerTrials, read_workers, sum_workers};
+pub use worker_file::{WorkerFile, WorkerTrials, read_workers, spent_milliseconds, sum_workers};

@@ -20,6 +20,7 @@ pub struct History {
     lineage: Vec<Survivor>,
     trials: TrialCounts,
     milliseconds: u64,
+    spent_milliseconds: u64,
     validations: BTreeMap<u32, ValidationRecord>,
 }
 
@@ -33,6 +34,7 @@ impl History {
             lineage: vec![start.clone()],
             trials: TrialCounts::default(),
             milliseconds: 0,
+            spent_milliseconds: 0,
             validations: BTreeMap::new(),
         }
     }
@@ -66,6 +68,9 @@ impl History {
         }
         self.trials.repeated += cost.repeated();
         self.milliseconds += cost.milliseconds();
+        // Never less than its own trials: a record that was lost makes no budget larger.
+        let spent = cost.spent_milliseconds.max(self.milliseconds);
+        self.spent_milliseconds = self.spent_milliseconds.max(spent);
         let born = |survivor: &Survivor| survivor.born_in_generation;
         // Only an offspring can replace the parent, so a birth names a survivor.
         self.lineage
@@ -93,9 +98,9 @@ impl History {
             .collect()
     }
 
-    /// Device time of all results in the ledger.
-    pub fn milliseconds(&self) -> u64 {
-        self.milliseconds
+    /// Device time of all workers when the newest generation ended.
+    pub fn spent_milliseconds(&self) -> u64 {
+        self.spent_milliseconds
     }
 
     /// The report: how far the search is, the last ten distinct survivors, the counts.
@@ -118,6 +123,7 @@ impl History {
             digest: self.digest.to_string(),
             survivors: survivors.take(SURVIVORS_REPORTED).collect(),
             trials: self.trials,
+            spent_gpu_seconds: self.spent_milliseconds / 1000,
         }
     }
 }

@@ -3,7 +3,6 @@
 mod entry;
 mod outcome;
 mod runner_thread;
-mod timesheet;
 mod trial;
 mod validate;
 
@@ -11,19 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use darwinlm_search::{Problem, Search};
+use darwinlm_task::SearchReport;
 use darwinlm_task::paths::RunPaths;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::{ClaimTimes, Claims, GenerationCost, History, Ledger, Results, Store, Validations};
+use crate::{
+    ClaimTimes, Claims, GenerationCost, History, Ledger, Results, Store, Timesheet, Validations,
+};
 
 pub use outcome::{WorkEnd, WorkError, Worked};
 pub use runner_thread::{Ran, TrialError, TrialRunner};
-pub use timesheet::SearchProgress;
 
 use runner_thread::RunnerThread;
-use timesheet::{Phase, Timesheet};
 
 /// A trial whose attempts ended in an exception so often ends the run with exit code 70.
 pub const EXCEPTIONS_PER_TRIAL: usize = 3;
@@ -35,16 +35,15 @@ pub struct WorkOptions {
     pub worker: String,
     /// Stop when the ledger holds this many generations.
     pub until_generation: u32,
-    /// Stop at a generation boundary when the recorded trials cost this much.
+    /// Stop at a generation boundary when the run had spent this much at its end, as its workers have
+    /// recorded it.
     pub budget_gpu_seconds: Option<u64>,
     /// How often claims are renewed, looked at and given up on.
     pub times: ClaimTimes,
     /// How often a worker without work looks for the results of others; 0.5 s is a good choice.
     pub poll: Duration,
-    /// When the process started.
-    pub started: Instant,
-    /// Receives where the search stands, at each generation and each beat.
-    pub progress: watch::Sender<SearchProgress>,
+    /// Receives where the search stands, at each generation; none before the ledger was read.
+    pub progress: watch::Sender<Option<SearchReport>>,
     /// Becomes true when the worker has to end (SIGTERM).
     pub stop: watch::Receiver<bool>,
 }
@@ -52,7 +51,8 @@ pub struct WorkOptions {
 /// Works on a search until it is done, its budget is spent, or `options.stop` becomes true.
 ///
 /// Any number of workers may do so at once, on one store; each ends with the same report. The
-/// runner computes on a thread of its own, so that claims are renewed while it does.
+/// runner computes on a thread of its own, so that claims are renewed while it does. The timesheet is
+/// told where the time goes; the caller closes it.
 ///
 /// # Errors
 /// When the store fails, a stored file was changed, workers disagree on a ledger entry, a trial
@@ -63,22 +63,12 @@ pub async fn work<R: TrialRunner>(
     paths: &RunPaths,
     problem: &Problem,
     runner: R,
+    timesheet: &Timesheet,
     options: WorkOptions,
 ) -> Result<Worked, WorkError> {
-    let timesheet = Timesheet::open(store, paths, &options).await?;
-    let ended = match Worker::open(store, paths, problem, runner, &options, timesheet.clone()).await
-    {
-        Ok(mut worker) => worker.work().await,
-        Err(error) => Err(error),
-    };
-    let is_over = matches!(ended, Ok((WorkEnd::Done, _)));
-    let gpu_seconds = timesheet.close(is_over).await;
-    let (end, report) = ended?;
-    Ok(Worked {
-        end,
-        report,
-        gpu_seconds: gpu_seconds?,
-    })
+    let mut worker = Worker::open(store, paths, problem, runner, &options, timesheet).await?;
+    let (end, report) = worker.work().await?;
+    Ok(Worked { end, report })
 }
 
 /// One worker in the middle of a search.
@@ -91,7 +81,7 @@ struct Worker<'options> {
     validations: Validations,
     claims: Claims,
     runner: RunnerThread,
-    timesheet: Timesheet,
+    timesheet: &'options Timesheet,
     search: Search,
     history: History,
     /// What the open generation cost so far.
@@ -115,7 +105,7 @@ impl<'options> Worker<'options> {
         problem: &Problem,
         runner: R,
         options: &'options WorkOptions,
-        timesheet: Timesheet,
+        timesheet: &'options Timesheet,
     ) -> Result<Self, WorkError> {
         let ledger = Ledger::new(store, paths);
         let (replay, history) = ledger.history(problem).await?;
@@ -135,7 +125,7 @@ impl<'options> Worker<'options> {
         })
     }
 
-    async fn work(&mut self) -> Result<(WorkEnd, darwinlm_task::SearchReport), WorkError> {
+    async fn work(&mut self) -> Result<(WorkEnd, SearchReport), WorkError> {
         let end = loop {
             while self.follow().await? {}
             self.publish();
@@ -166,7 +156,7 @@ impl<'options> Worker<'options> {
             .options
             .budget_gpu_seconds
             .map(|seconds| seconds.saturating_mul(1000));
-        if budget.is_some_and(|budget| self.history.milliseconds() >= budget) {
+        if budget.is_some_and(|budget| self.history.spent_milliseconds() >= budget) {
             return Ok(Some(WorkEnd::BudgetSpent));
         }
         match self.validate_newest().await? {
@@ -197,12 +187,14 @@ impl<'options> Worker<'options> {
     }
 
     fn publish(&self) {
-        self.timesheet.publish(self.history.report());
+        self.options
+            .progress
+            .send_replace(Some(self.history.report()));
     }
 
     /// Waits for others, for one poll or until the worker has to stop.
     async fn wait(&self) {
-        self.timesheet.enter(Phase::Waiting);
+        self.timesheet.waiting();
         tokio::select! {
             () = sleep(self.options.poll) => {}
             () = stopped(self.options.stop.clone()) => {}

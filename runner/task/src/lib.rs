@@ -44,5 +44,8 @@ pub const DEFAULT_LISTEN: &str = "0.0.0.0:9090";
 pub const ENV_WORKER: &str = "DARWINLM_WORKER";
 /// Environment variable that names the runner binary for the local backend.
 pub const ENV_RUNNER: &str = "DARWINLM_RUNNER";
+/// Environment variable that names a PEM file with the certificates of the authorities that the
+/// addresses of buckets are checked against, beside those that the machine trusts.
+pub const ENV_CA_BUNDLE: &str = "DARWINLM_CA_BUNDLE";
 /// Environment variable that names a folder for files fetched from a remote store.
 pub const ENV_CACHE: &str = "DARWINLM_CACHE";

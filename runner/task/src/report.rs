@@ -164,6 +164,10 @@ pub struct SearchReport {
     pub survivors: Vec<SurvivorReport>,
     /// Trials so far.
     pub trials: TrialCounts,
+    /// Device seconds that the run had taken when its newest generation ended: what a budget is held
+    /// against. The same for all workers.
+    #[serde(default)]
+    pub spent_gpu_seconds: u64,
 }
 
 /// A survivor.
@@ -210,7 +214,7 @@ pub struct TrialCounts {
 pub struct GpuSeconds {
     /// Computing what was kept.
     pub useful: u64,
-    /// From the process's start to its first unit of work.
+    /// From a process's start to its first unit of work.
     pub starting: u64,
     /// Waiting for other workers.
     pub waiting: u64,

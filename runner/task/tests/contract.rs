@@ -26,6 +26,7 @@ fn task() -> TaskSpec {
         run: run(),
         store: "file:///var/lib/darwinlm/volumes/data/store".into(),
         device: DeviceRequest::Cpu,
+        devices: 1,
         task: Task::Search {
             pruning: PruningSpec {
                 levels: 10,
@@ -85,6 +86,7 @@ fn large_report() -> TaskReport {
             failed: 99_999,
             repeated: 99_999,
         },
+        spent_gpu_seconds: 99_999_999,
     });
     report.gpu_seconds = Some(GpuSeconds {
         useful: 9_999_999,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use darwinlm_api::PruningRun;
+use darwinlm_task::TaskKind;
 use k8s_openapi::{
     api::batch::v1::{Job, JobSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -26,7 +27,10 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     let mut labels = new.key.labels(name);
     let made_from = new.made_from.to_annotation();
     let mut annotations = BTreeMap::from([(made_from::ANNOTATION.to_owned(), made_from)]);
-    if let Some(queue) = &run.queue {
+    // Whoever is deleted waits in no queue.
+    let queue = run.queue.as_ref();
+    let queue = queue.filter(|_| new.key.task != TaskKind::CleanUp);
+    if let Some(queue) = queue {
         labels.extend(queue.labels());
         // Any number of workers will do; Kueue refuses the word where there is no smaller one.
         if is_work_queue && workers > 1 {
@@ -39,12 +43,12 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
             namespace: Some(run.identity.namespace.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: Some(vec![owner(run)]),
+            owner_references: Some(vec![owner(run, new.key.task)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
             // It starts when Kueue lets it: a pod that came first would hold its device for nothing.
-            suspend: run.queue.is_some().then_some(true),
+            suspend: queue.is_some().then_some(true),
             completions: (!is_work_queue).then_some(1),
             parallelism: Some(if is_work_queue { workers } else { 1 }),
             backoff_limit: Some(BACKOFF_LIMIT),
@@ -58,21 +62,22 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     }
 }
 
-/// The run, as the one controller of what it owns: Jobs and pods go with it.
-fn owner(run: &ValidatedRun) -> OwnerReference {
+/// The run, as the one controller of what it owns: Jobs and pods go with it. One that is deleted in the
+/// foreground waits for them, but not for the Job that it is held back for.
+fn owner(run: &ValidatedRun, task: TaskKind) -> OwnerReference {
     OwnerReference {
         api_version: PruningRun::api_version(&()).into_owned(),
         kind: PruningRun::kind(&()).into_owned(),
         name: run.identity.name.clone(),
         uid: run.identity.uid.clone(),
         controller: Some(true),
-        block_owner_deletion: Some(true),
+        block_owner_deletion: Some(task != TaskKind::CleanUp),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use darwinlm_task::TaskKind;
+    use k8s_openapi::api::core::v1::PodSpec;
 
     use super::*;
     use crate::{
@@ -198,6 +203,121 @@ mod tests {
         );
         let annotations = alone.metadata.annotations.unwrap();
         assert!(!annotations.contains_key("kueue.x-k8s.io/job-min-parallelism"));
+    }
+
+    /// The pod of a task whose worker is given more fields.
+    fn pod_with(fields: &str, task: TaskKind) -> PodSpec {
+        let yaml = RUN.replacen("  worker:\n", &format!("  worker:\n{fields}"), 1);
+        let spec = built_from(&yaml, task).spec.unwrap();
+        spec.template.spec.unwrap()
+    }
+
+    #[test]
+    fn what_differs_for_a_task_replaces_field_by_field() {
+        let fields = "    overrides:
+      prepare: {resources: {requests: {cpu: 2}}, nodeSelector: {pool: cpu}}
+      postTraining: {resources: {limits: {nvidia.com/gpu: 8}}, priorityClassName: training}
+      evaluation: {image: other:1}
+";
+        let prepare = pod_with(fields, TaskKind::Prepare);
+        assert_eq!(prepare.node_selector.unwrap()["pool"], "cpu");
+        assert_eq!(prepare.priority_class_name.as_deref(), Some("batch"));
+        let resources = prepare.containers[0].resources.clone().unwrap();
+        assert_eq!(
+            (
+                resources.limits,
+                resources.requests.unwrap()["cpu"].0.as_str()
+            ),
+            (None, "2")
+        );
+        let training = pod_with(fields, TaskKind::PostTrain);
+        assert_eq!(training.priority_class_name.as_deref(), Some("training"));
+        let limits = training.containers[0]
+            .resources
+            .clone()
+            .unwrap()
+            .limits
+            .unwrap();
+        assert_eq!(limits["nvidia.com/gpu"].0, "8");
+        let evaluation = pod_with(fields, TaskKind::Evaluate);
+        assert_eq!(evaluation.containers[0].image.as_deref(), Some("other:1"));
+        for task in [TaskKind::BuildDatabase, TaskKind::Search, TaskKind::Export] {
+            assert_eq!(pod_with(fields, task), pod_with("", task), "{task}");
+        }
+    }
+
+    #[test]
+    fn resource_claims_go_to_every_worker_that_computes() {
+        let fields = "    resourceClaims: [{name: gpu, resourceClaimTemplateName: one-slice}]\n";
+        for task in TaskKind::ALL {
+            let pod = pod_with(fields, task);
+            let claims = pod.resource_claims.unwrap_or_default();
+            let used = pod.containers[0]
+                .resources
+                .clone()
+                .unwrap()
+                .claims
+                .unwrap_or_default();
+            let names: Vec<_> = used.iter().map(|claim| claim.name.as_str()).collect();
+            assert_eq!(claims.len(), names.len(), "{task}");
+            assert_eq!(names == ["gpu"], task.needs_device(), "{task}");
+        }
+    }
+
+    #[test]
+    fn a_cache_that_outlives_pods_is_for_files_named_by_what_they_hold() {
+        let of = |fields: &str, task| {
+            let volumes = pod_with(fields, task).volumes.unwrap();
+            volumes
+                .into_iter()
+                .find(|volume| volume.name == "cache")
+                .unwrap()
+        };
+        let claim = "    cache: {persistentVolumeClaim: {claimName: fetched}}\n";
+        for task in TaskKind::ALL {
+            let own = of(claim, task).persistent_volume_claim;
+            let name = own.map(|own| own.claim_name);
+            let expected = (task != TaskKind::Prepare).then(|| "fetched".to_owned());
+            assert_eq!(name, expected, "{task}");
+        }
+        let limited = of(
+            "    cache: {emptyDir: {sizeLimit: 20Gi}}\n",
+            TaskKind::Search,
+        );
+        assert_eq!(limited.empty_dir.unwrap().size_limit.unwrap().0, "20Gi");
+    }
+
+    #[test]
+    fn the_stores_certificates_reach_every_worker() {
+        let yaml = RUN.replacen(
+            "artifacts: {",
+            "artifacts: {caBundleConfigMapRef: {name: ca}, ",
+            1,
+        );
+        for task in TaskKind::ALL {
+            let pod = built_from(&yaml, task).spec.unwrap().template.spec.unwrap();
+            let container = &pod.containers[0];
+            let env = container.env.clone().unwrap();
+            let file = env
+                .iter()
+                .find(|v| v.name == darwinlm_task::ENV_CA_BUNDLE)
+                .unwrap();
+            let mounts = container.volume_mounts.clone().unwrap();
+            let mount = mounts
+                .iter()
+                .find(|mount| mount.name == "ca-bundle")
+                .unwrap();
+            assert_eq!(
+                file.value.clone().unwrap(),
+                format!("{}/ca.crt", mount.mount_path)
+            );
+            let volumes = pod.volumes.unwrap();
+            let volume = volumes
+                .iter()
+                .find(|volume| volume.name == "ca-bundle")
+                .unwrap();
+            assert_eq!(volume.config_map.clone().unwrap().name, "ca");
+        }
     }
 
     #[test]

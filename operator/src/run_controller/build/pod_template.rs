@@ -3,21 +3,27 @@
 use std::collections::BTreeMap;
 
 use darwinlm_api::{Placement, Resources};
-use darwinlm_task::{ENV_CACHE, ENV_LISTEN, ENV_TASK, ENV_WORKER, SOURCE_PREFIX, TaskKind};
+use darwinlm_task::{
+    ENV_CA_BUNDLE, ENV_CACHE, ENV_LISTEN, ENV_TASK, ENV_WORKER, SOURCE_PREFIX, TaskKind,
+};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
         LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-        Probe, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext,
+        Probe, ResourceClaim, ResourceRequirements, SeccompProfile, SecretEnvSource,
+        SecurityContext,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
 use super::{
     CONTAINER, PORT, WorkerImage,
-    volumes::{CACHE, volumes},
+    volumes::{CA_BUNDLE, CACHE, volumes},
 };
-use crate::run_controller::{decide::NewJob, validate::ValidatedRun};
+use crate::run_controller::{
+    decide::NewJob,
+    validate::{PodTemplate, ValidatedRun},
+};
 
 /// The user and group that workers run as; the image has no other.
 const NON_ROOT: i64 = 65532;
@@ -27,7 +33,7 @@ pub(super) fn pod_template(
     new: &NewJob,
     image: &WorkerImage,
 ) -> PodTemplateSpec {
-    let pods = &run.pods;
+    let pods = run.pods.of(new.key.task);
     let mut labels = pods.labels.clone();
     labels.extend(new.key.labels(&run.identity.name));
     let mut annotations = pods.annotations.clone();
@@ -41,12 +47,11 @@ pub(super) fn pod_template(
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(run, new, image)),
+        spec: Some(pod(run, &pods, new, image)),
     }
 }
 
-fn pod(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> PodSpec {
-    let pods = &run.pods;
+fn pod(run: &ValidatedRun, pods: &PodTemplate, new: &NewJob, image: &WorkerImage) -> PodSpec {
     let Placement {
         node_selector,
         tolerations,
@@ -58,7 +63,7 @@ fn pod(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> PodSpec {
     let (volumes, mounts): (Vec<_>, Vec<_>) = volumes(run, &new.task).into_iter().unzip();
     let container = Container {
         volume_mounts: Some(mounts),
-        ..container(run, new, image)
+        ..container(run, pods, new, image)
     };
     let pull_secrets: Vec<_> = pods
         .image_pull_secrets
@@ -78,6 +83,7 @@ fn pod(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> PodSpec {
         topology_spread_constraints: some(topology_spread_constraints),
         priority_class_name,
         runtime_class_name,
+        resource_claims: some(pods.resource_claims.clone()),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(NON_ROOT),
@@ -97,8 +103,13 @@ fn pod(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> PodSpec {
     }
 }
 
-fn container(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Container {
-    let (image, pull_policy) = match &run.pods.image {
+fn container(
+    run: &ValidatedRun,
+    pods: &PodTemplate,
+    new: &NewJob,
+    image: &WorkerImage,
+) -> Container {
+    let (image, pull_policy) = match &pods.image {
         Some(image) => (image.clone(), None),
         None => (image.image.clone(), Some(image.pull_policy.clone())),
     };
@@ -115,7 +126,7 @@ fn container(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Container
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources(run.pods.resources_of(new.key.task))),
+        resources: Some(resources(pods)),
         liveness_probe: Some(liveness()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -155,6 +166,9 @@ fn environment(run: &ValidatedRun, new: &NewJob) -> Vec<EnvVar> {
         value(ENV_CACHE, CACHE.to_owned()),
         value(ENV_LISTEN, format!("0.0.0.0:{PORT}")),
     ];
+    if run.ca_bundle.is_some() {
+        environment.push(value(ENV_CA_BUNDLE, CA_BUNDLE.to_owned()));
+    }
     environment.extend(run.pods.env.iter().cloned());
     environment
 }
@@ -177,13 +191,17 @@ fn secrets(run: &ValidatedRun, task: TaskKind) -> Vec<EnvFromSource> {
     store.chain(sources).collect()
 }
 
-fn resources(asked: Resources) -> ResourceRequirements {
-    let Resources { limits, requests } = asked;
+fn resources(pods: &PodTemplate) -> ResourceRequirements {
+    let Resources { limits, requests } = pods.resources.clone();
+    let claims = pods.resource_claims.iter().map(|claim| ResourceClaim {
+        name: claim.name.clone(),
+        request: None,
+    });
     let some = |amounts: BTreeMap<_, _>| (!amounts.is_empty()).then_some(amounts);
     ResourceRequirements {
         limits: some(limits),
         requests: some(requests),
-        claims: None,
+        claims: self::some(claims.collect()),
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use darwinlm_task::{Task, TaskSpec};
+use darwinlm_api::Cache;
+use darwinlm_task::{Task, TaskKind, TaskSpec};
 use k8s_openapi::{
-    api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, Volume, VolumeMount},
+    api::core::v1::{
+        ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+        Volume, VolumeMount,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 
 use crate::run_controller::validate::{VOLUMES, ValidatedRun};
 
+/// The certificates of the store's authority, in the folder that their ConfigMap is mounted at.
+pub(super) const CA_BUNDLE: &str = "/etc/darwinlm/ca/ca.crt";
 /// Where a worker keeps what it has fetched.
 pub(super) const CACHE: &str = "/var/cache/darwinlm";
 
@@ -22,22 +28,18 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
     };
     let mut volumes = vec![
         empty_dir("tmp", "/tmp", empty(Some("1Gi"))),
-        empty_dir("cache", CACHE, empty(None)),
+        cache(run, task.task.kind()),
         empty_dir("shared-memory", "/dev/shm", shared_memory),
     ];
+    volumes.extend(run.ca_bundle.as_deref().map(ca_bundle));
     let writable = writable_claims(task);
-    for (position, claim) in run.claims.keys().enumerate() {
+    // Whoever removes the prefix needs no sources: their claims may be gone.
+    let needs_all = task.task.kind() != TaskKind::CleanUp;
+    let needed = |claim: &&String| needs_all || writable.contains(claim.as_str());
+    for (position, claim) in run.claims.keys().filter(needed).enumerate() {
         // A claim's name may be longer than a volume's.
         let name = format!("claim-{position}");
-        let source = PersistentVolumeClaimVolumeSource {
-            claim_name: claim.clone(),
-            ..PersistentVolumeClaimVolumeSource::default()
-        };
-        let volume = Volume {
-            name: name.clone(),
-            persistent_volume_claim: Some(source),
-            ..Volume::default()
-        };
+        let volume = claimed(&name, claim);
         let mount = VolumeMount {
             name,
             mount_path: format!("{VOLUMES}/{claim}"),
@@ -47,6 +49,72 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
         volumes.push((volume, mount));
     }
     volumes
+}
+
+/// What workers have fetched is named by what it holds, so that they may share a claim. `prepare` fetches
+/// what has no such name yet: it keeps to itself.
+fn cache(run: &ValidatedRun, task: TaskKind) -> (Volume, VolumeMount) {
+    const NAME: &str = "cache";
+    let Cache {
+        persistent_volume_claim,
+        empty_dir: on_the_node,
+    } = run.pods.cache.clone().unwrap_or_default();
+    match persistent_volume_claim {
+        Some(claim) if task != TaskKind::Prepare => {
+            let mount = VolumeMount {
+                name: NAME.to_owned(),
+                mount_path: CACHE.to_owned(),
+                ..VolumeMount::default()
+            };
+            (claimed(NAME, &claim.claim_name), mount)
+        }
+        Some(_) | None => {
+            let source = EmptyDirVolumeSource {
+                medium: None,
+                size_limit: on_the_node.and_then(|folder| folder.size_limit),
+            };
+            empty_dir(NAME, CACHE, source)
+        }
+    }
+}
+
+fn ca_bundle(config_map: &str) -> (Volume, VolumeMount) {
+    const NAME: &str = "ca-bundle";
+    let (folder, file) = CA_BUNDLE.rsplit_once('/').expect("it lies in a folder");
+    let item = KeyToPath {
+        key: file.to_owned(),
+        path: file.to_owned(),
+        mode: None,
+    };
+    let source = ConfigMapVolumeSource {
+        name: config_map.to_owned(),
+        items: Some(vec![item]),
+        ..ConfigMapVolumeSource::default()
+    };
+    let volume = Volume {
+        name: NAME.to_owned(),
+        config_map: Some(source),
+        ..Volume::default()
+    };
+    let mount = VolumeMount {
+        name: NAME.to_owned(),
+        mount_path: folder.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (volume, mount)
+}
+
+fn claimed(name: &str, claim: &str) -> Volume {
+    let source = PersistentVolumeClaimVolumeSource {
+        claim_name: claim.to_owned(),
+        ..PersistentVolumeClaimVolumeSource::default()
+    };
+    Volume {
+        name: name.to_owned(),
+        persistent_volume_claim: Some(source),
+        ..Volume::default()
+    }
 }
 
 fn empty(size_limit: Option<&str>) -> EmptyDirVolumeSource {
@@ -80,7 +148,8 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
         | Task::PostTrain { .. }
-        | Task::Evaluate { .. } => None,
+        | Task::Evaluate { .. }
+        | Task::CleanUp { .. } => None,
     };
     claim_of(&task.store)
         .into_iter()

@@ -1,11 +1,12 @@
 //! Claims that a run cannot work with: missing ones, and those that its workers cannot share.
 
 use darwinlm_api::PruningRunStatus;
-use darwinlm_api::conditions::{self, Reason, Stall};
+use darwinlm_api::conditions::{Reason, Stall};
 use darwinlm_task::{Task, TaskKind};
 
 use super::objection::Objection;
-use super::{done_condition, speak};
+use super::speak;
+use super::step::is_done;
 use crate::run_controller::observed::{Observed, ObservedClaim, ObservedJob, Waiting};
 use crate::run_controller::validate::{ClaimUse, ValidatedRun};
 
@@ -138,13 +139,14 @@ fn several_workers(run: &ValidatedRun, status: &PruningRunStatus) -> Option<Stri
         | TaskKind::Measure
         | TaskKind::PostTrain
         | TaskKind::Evaluate
-        | TaskKind::Export => None,
+        | TaskKind::Export
+        | TaskKind::CleanUp => None,
     };
     let asked: Vec<_> = run
         .chain
         .iter()
         .map(Task::kind)
-        .filter(|task| !conditions::is_true(&status.conditions, done_condition(*task)))
+        .filter(|task| !is_done(*task, status))
         .filter_map(|task| Some((field(task)?, run.workers(task))))
         .filter(|(_, workers)| *workers > 1)
         .map(|(field, workers)| format!("{field} is {workers}"))

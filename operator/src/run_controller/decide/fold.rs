@@ -2,8 +2,8 @@
 
 use darwinlm_api::conditions::{self, ConditionStatus, Finding, Reason};
 use darwinlm_api::{
-    EvaluationStatus, GenomeStatus, GpuSeconds, LatencyStatus, Measured, MeasuredLatency,
-    PostTrainingStatus, PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
+    EvaluationStatus, GenomeStatus, LatencyStatus, Measured, MeasuredLatency, PostTrainingStatus,
+    PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
 };
 use darwinlm_task::{
     EvaluationReport, LatencyReport, ModelLatency, Outcome, SearchReport, SurvivorReport, TaskKind,
@@ -11,7 +11,7 @@ use darwinlm_task::{
 };
 use k8s_openapi::jiff::Timestamp;
 
-use super::done_condition;
+use super::{budget, done_condition, seconds};
 use crate::run_controller::observed::{Observed, ObservedJob};
 use crate::run_controller::validate::{VOLUMES, ValidatedRun};
 
@@ -31,32 +31,50 @@ pub(super) fn fold(
     jobs.sort_by_key(|job| job.key);
     for job in jobs {
         let Some(report) = &job.report else { continue };
+        // What was made of a survivor that is not the last one tells of the search alone.
+        if budget::is_early(job.key.task, status) {
+            if let Some(search) = &report.search {
+                fold_search(search_status(search), status);
+            }
+            continue;
+        }
         fold_facts(run, report, status);
-        if let Some(reason) = done(run, report) {
+        if let Some((reason, message)) = done(run, report)
+            && let Some(type_) = done_condition(report.task)
+        {
             let finding = Finding {
-                type_: done_condition(report.task),
+                type_,
                 status: ConditionStatus::True,
                 reason,
-                message: String::new(),
+                message,
             };
             conditions::set(&mut status.conditions, finding, run.spec_revision, now);
         }
     }
+    seconds::fold(observed, status);
 }
 
 /// Whether a report says that its task is done, and why.
-fn done(run: &ValidatedRun, report: &TaskReport) -> Option<Reason> {
-    let finished = match (&report.outcome, report.task) {
-        (Outcome::BudgetSpent, _) => return Some(Reason::BudgetSpent),
+fn done(run: &ValidatedRun, report: &TaskReport) -> Option<(Reason, String)> {
+    let complete = (Reason::Complete, String::new());
+    match (&report.outcome, report.task) {
         // A search is done by its ledger: a Job that ended well may hold only some generations.
-        (_, TaskKind::Search) => report
-            .search
-            .as_ref()
-            .is_some_and(|search| search.generation >= run.generations),
-        (Outcome::Done, _) => true,
-        (Outcome::Running | Outcome::Failed { .. }, _) => false,
-    };
-    finished.then_some(Reason::Complete)
+        (outcome, TaskKind::Search) => {
+            let search = report.search.as_ref()?;
+            if search.generation >= run.generations {
+                return Some(complete);
+            }
+            let has_ended = matches!(outcome, Outcome::Done | Outcome::BudgetSpent);
+            let spent = budget::spent(run, search.spent_gpu_seconds);
+            has_ended.then_some(spent?).map(|budget| {
+                let generations = format!("{} of {}", search.generation, run.generations);
+                let message = format!("{budget} spent after {generations} generations");
+                (Reason::BudgetSpent, message)
+            })
+        }
+        (Outcome::Done, _) => Some(complete),
+        (Outcome::BudgetSpent | Outcome::Running | Outcome::Failed { .. }, _) => None,
+    }
 }
 
 fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunStatus) {
@@ -85,9 +103,6 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
         let exports = export.exports.iter().map(|url| as_written(url)).collect();
         status.artifacts.get_or_insert_default().exports = exports;
     }
-    if let Some(seconds) = &report.gpu_seconds {
-        fold_seconds(seconds, status);
-    }
 }
 
 fn fold_search(new: SearchStatus, status: &mut PruningRunStatus) {
@@ -115,46 +130,6 @@ fn as_written(url: &str) -> String {
     in_claim.map_or_else(|| url.to_owned(), |path| format!("pvc:/{path}"))
 }
 
-/// Reports sum over all workers that ever left a file, so the larger sum is the newer one.
-fn fold_seconds(seconds: &darwinlm_task::GpuSeconds, status: &mut PruningRunStatus) {
-    let darwinlm_task::GpuSeconds {
-        useful,
-        starting,
-        waiting,
-        lost,
-    } = *seconds;
-    let unattributed = status.gpu_seconds.map_or(0, |known| known.unattributed);
-    let new = GpuSeconds {
-        useful: long(useful),
-        starting: long(starting),
-        waiting: long(waiting),
-        lost: long(lost),
-        unattributed,
-    };
-    if status
-        .gpu_seconds
-        .is_none_or(|known| total(&known) <= total(&new))
-    {
-        status.gpu_seconds = Some(new);
-        // In tenths, without a detour over floats.
-        let tenths = total(&new) / 360;
-        status.gpu_hours = Some(format!("{}.{}", tenths / 10, tenths % 10));
-    }
-}
-
-fn total(seconds: &GpuSeconds) -> i64 {
-    let GpuSeconds {
-        useful,
-        starting,
-        waiting,
-        lost,
-        unattributed,
-    } = *seconds;
-    [useful, starting, waiting, lost, unattributed]
-        .into_iter()
-        .fold(0, i64::saturating_add)
-}
-
 fn search_status(report: &SearchReport) -> SearchStatus {
     let survivors: Vec<_> = report
         .survivors
@@ -172,6 +147,7 @@ fn search_status(report: &SearchReport) -> SearchStatus {
             failed: long(report.trials.failed),
             repeated: long(report.trials.repeated),
         },
+        spent_gpu_seconds: long(report.spent_gpu_seconds),
     }
 }
 

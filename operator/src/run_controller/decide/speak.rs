@@ -127,6 +127,7 @@ const fn stage_of(task: TaskKind) -> Stage {
         TaskKind::PostTrain => Stage::PostTraining,
         TaskKind::Evaluate => Stage::Evaluating,
         TaskKind::Export => Stage::Exporting,
+        TaskKind::CleanUp => Stage::CleaningUp,
     }
 }
 

@@ -63,10 +63,13 @@ pub(super) fn observed(key: JobKey, job: &Job, pods: &[&Pod], seen: &Seen<'_>) -
         // What Kueue says of a Job is asked for where there is a client.
         JobState::Queued | JobState::Complete | JobState::Failed { .. } => None,
     };
-    let reports = pods
+    let reports: Vec<_> = pods
         .iter()
         .filter_map(|pod| pod::final_message(pod))
-        .filter_map(report::read);
+        .filter_map(report::read)
+        .filter(|report| report::is_of(report, identity, key.task))
+        .collect();
+    let held = pods.iter().filter_map(|pod| pod::held(pod, now));
     ObservedJob {
         key,
         state,
@@ -74,11 +77,10 @@ pub(super) fn observed(key: JobKey, job: &Job, pods: &[&Pod], seen: &Seen<'_>) -
         queue: job.labels().get(queue::LABEL).cloned(),
         made_from: MadeFrom::from_annotations(job.annotations()),
         deleting: job.metadata.deletion_timestamp.is_some(),
-        report: reports
-            .filter(|report| report::is_of(report, identity, key.task))
-            .max_by_key(report::weight),
+        report: report::of_all(reports),
         exits: exits(pods),
         waiting,
+        held: held.filter(|_| key.task.needs_device()).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one pod says: whether it works, why it waits, how it ended.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use darwinlm_api::conditions::Stall;
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::run_controller::{
     build::CONTAINER,
-    observed::{Waiting, WorkerExit, sign_of_exit},
+    devices::devices,
+    observed::{Held, Waiting, WorkerExit, sign_of_exit},
     said::said,
 };
 
@@ -107,6 +109,57 @@ pub(super) fn address(pod: &Pod, port: u16) -> Option<SocketAddr> {
 /// What its worker left when it ended.
 pub(super) fn final_message(pod: &Pod) -> Option<&str> {
     terminated(pod)?.message.as_deref()
+}
+
+/// What it holds, from the moment it has a node: its devices are nobody else's from then on.
+pub(super) fn held(pod: &Pod, now: Timestamp) -> Option<Held> {
+    let scheduled = condition(pod, "PodScheduled").filter(|is| is.status == "True")?;
+    let scheduled = scheduled.last_transition_time.as_ref()?.0;
+    let ended = match terminated(pod) {
+        Some(ended) => ended.finished_at.as_ref().map(|time| time.0),
+        None => last_change(pod),
+    };
+    let ended = ended.filter(|_| !is_active(pod));
+    let until = ended.unwrap_or(now).max(scheduled);
+    let started = started(pod).unwrap_or(until).clamp(scheduled, until);
+    let spec = pod.spec.as_ref()?;
+    let claims = spec.resource_claims.as_ref().map_or(0, Vec::len);
+    let limits = spec
+        .containers
+        .iter()
+        .filter(|container| container.name == CONTAINER)
+        .find_map(|container| container.resources.as_ref()?.limits.as_ref());
+    let none = BTreeMap::new();
+    let devices = i64::from(devices(limits.unwrap_or(&none), claims));
+    let seconds = |from: Timestamp, to: Timestamp| devices * to.duration_since(from).as_secs();
+    Some(Held {
+        worker: short(pod.metadata.uid.as_deref()?),
+        is_over: !is_active(pod),
+        starting_seconds: seconds(scheduled, started),
+        seconds: seconds(scheduled, until),
+    })
+}
+
+/// Enough of a UID to tell the pods of one run apart.
+fn short(uid: &str) -> String {
+    uid.chars().take(8).collect()
+}
+
+/// When its worker's process started.
+fn started(pod: &Pod) -> Option<Timestamp> {
+    let state = worker(pod)?.state.as_ref()?;
+    let running = state.running.as_ref().and_then(|is| is.started_at.as_ref());
+    let ended = terminated(pod).and_then(|was| was.started_at.as_ref());
+    running.or(ended).map(|time| time.0)
+}
+
+/// When something last happened to a pod whose container left no word, as on a node that was lost.
+fn last_change(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let times = conditions
+        .iter()
+        .filter_map(|is| is.last_transition_time.as_ref());
+    times.map(|time| time.0).max()
 }
 
 /// When its worker started.

@@ -26,6 +26,16 @@ pub(super) fn weight(report: &TaskReport) -> (u8, u32) {
     (outcome, generation(report))
 }
 
+/// The one that says most, with the newest sum of all workers' seconds, whoever told it: the last
+/// worker to end knows how long the others took.
+pub(super) fn of_all(reports: Vec<TaskReport>) -> Option<TaskReport> {
+    let sums = reports.iter().filter_map(|report| report.gpu_seconds);
+    let newest = sums.max_by_key(|sum| sum.useful + sum.starting + sum.waiting + sum.lost);
+    let mut most = reports.into_iter().max_by_key(weight)?;
+    most.gpu_seconds = newest;
+    Some(most)
+}
+
 /// Whether what one worker said at its end counts more than what another says at work.
 ///
 /// The end of the task does, and a failure for good does; a worker that was only stopped does not:

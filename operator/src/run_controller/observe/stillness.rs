@@ -58,7 +58,7 @@ impl Asked {
 /// takes whole steps of a large batch, and they say so only when one is through.
 fn patience(task: TaskKind, stall: Duration) -> Duration {
     match task {
-        TaskKind::Prepare | TaskKind::PostTrain | TaskKind::Export => stall * 4,
+        TaskKind::Prepare | TaskKind::PostTrain | TaskKind::Export | TaskKind::CleanUp => stall * 4,
         TaskKind::Measure | TaskKind::BuildDatabase | TaskKind::Search | TaskKind::Evaluate => {
             stall
         }

@@ -48,6 +48,10 @@ pub enum What {
     RunSucceeded,
     /// A task failed for good.
     RunFailed,
+    /// The prefix of a deleted run was removed.
+    CleanedUp,
+    /// A deleted run leaves something behind in the store.
+    LeftBehind,
 }
 
 impl Change {
@@ -57,6 +61,16 @@ impl Change {
             job: None,
             note: note.into(),
         }
+    }
+
+    /// The prefix of a deleted run was removed.
+    pub fn cleaned_up(note: &str) -> Self {
+        Self::new(What::CleanedUp, note)
+    }
+
+    /// A deleted run leaves something behind.
+    pub fn left_behind(note: &str) -> Self {
+        Self::new(What::LeftBehind, note)
     }
 
     /// The event's reason.
@@ -72,6 +86,8 @@ impl Change {
             What::RunResumed => "RunResumed",
             What::RunSucceeded => "RunSucceeded",
             What::RunFailed => "RunFailed",
+            What::CleanedUp => "CleanedUp",
+            What::LeftBehind => "LeftBehind",
         }
     }
 
@@ -84,20 +100,24 @@ impl Change {
             What::Stalled(reason) => reason.to_string(),
             What::RunSuspended | What::RunResumed => "Suspend".to_owned(),
             What::RunSucceeded | What::RunFailed => "Finish".to_owned(),
+            What::CleanedUp | What::LeftBehind => "CleanUp".to_owned(),
         }
     }
 
     /// Whether somebody should do something about it.
     pub const fn is_warning(&self) -> bool {
         match self.what {
-            What::RunRejected | What::Stalled(_) | What::RunFailed => true,
+            // Queues are there to wait in.
+            What::Stalled(Reason::Queued) => false,
+            What::RunRejected | What::Stalled(_) | What::RunFailed | What::LeftBehind => true,
             What::RunAccepted
             | What::TaskStarted(_)
             | What::TaskDone(_)
             | What::GenerationDone
             | What::RunSuspended
             | What::RunResumed
-            | What::RunSucceeded => false,
+            | What::RunSucceeded
+            | What::CleanedUp => false,
         }
     }
 
@@ -120,6 +140,7 @@ const fn camel_case(task: TaskKind) -> &'static str {
         TaskKind::PostTrain => "PostTrain",
         TaskKind::Evaluate => "Evaluate",
         TaskKind::Export => "Export",
+        TaskKind::CleanUp => "CleanUp",
     }
 }
 
@@ -152,7 +173,7 @@ pub fn changes(
     }
     changes.extend(generation_done(known, new, own_job));
     for task in TaskKind::ALL {
-        if let Some((true, now)) = turned(done_condition(task)) {
+        if let Some((true, now)) = done_condition(task).and_then(turned) {
             let note = if now.reason == Reason::BudgetSpent.as_str() {
                 format!("{task} ended: the GPU budget is spent")
             } else {
@@ -380,7 +401,10 @@ mod tests {
 
     #[test]
     fn a_jobs_start_names_the_job() {
-        let applied = Applied { created: vec![KEY] };
+        let applied = Applied {
+            created: vec![KEY],
+            ..Applied::default()
+        };
         let status = PruningRunStatus::default();
         let told = changes(&status, &status, &applied, None);
         assert_eq!(told[0].job, Some(KEY));

@@ -1,15 +1,16 @@
 //! How worker pods look: what is passed on, and the little that is read.
 
-use darwinlm_api::{Device, Resources, Worker};
-use darwinlm_task::DeviceRequest;
+use darwinlm_api::{Device, Placement as PodPlacement, Resources, TaskOverride, Worker};
+use darwinlm_task::{DeviceRequest, TaskKind};
 
 use super::{Placement, PodTemplate, Rejection};
+use crate::run_controller::devices::is_device;
 
 /// The device to compute on.
 ///
 /// In pods `Auto` is settled here: `prepare`, which plans the numerics, runs without the device, so
-/// it could not tell. A worker that is given an extended resource (a name with a slash) is meant to
-/// use it.
+/// it could not tell. A worker that is given an extended resource (a name with a slash) or a resource
+/// claim is meant to use it.
 pub(super) fn device(worker: &Worker, placement: &Placement) -> DeviceRequest {
     match (worker.device, placement) {
         (Device::Cpu, _) => DeviceRequest::Cpu,
@@ -21,7 +22,7 @@ pub(super) fn device(worker: &Worker, placement: &Placement) -> DeviceRequest {
                 .limits
                 .keys()
                 .any(|name| name.contains('/'));
-            if has_device {
+            if has_device || !worker.resource_claims.is_empty() {
                 DeviceRequest::Cuda
             } else {
                 DeviceRequest::Cpu
@@ -30,7 +31,7 @@ pub(super) fn device(worker: &Worker, placement: &Placement) -> DeviceRequest {
     }
 }
 
-/// Passes on what a pod understands; what a worker cannot be given yet is refused.
+/// Passes on what a pod understands.
 pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
     let Worker {
         image,
@@ -48,15 +49,20 @@ pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
         cache,
         overrides,
     } = worker;
-    let refused = [
-        ("spec.worker.resourceClaims", !resource_claims.is_empty()),
-        ("spec.worker.cache", cache.is_some()),
-        ("spec.worker.overrides", !overrides.is_empty()),
+    one_gpu("spec.worker", resources)?;
+    let of_tasks = [
+        ("prepare", &overrides.prepare),
+        ("postTraining", &overrides.post_training),
+        ("evaluation", &overrides.evaluation),
     ];
-    if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
-        return Err(Rejection::not_yet_supported(field, "leave it out"));
+    for (task, differs) in of_tasks {
+        if let Some(resources) = differs
+            .as_ref()
+            .and_then(|differs| differs.resources.as_ref())
+        {
+            one_gpu(&format!("spec.worker.overrides.{task}"), resources)?;
+        }
     }
-    one_gpu(resources)?;
     if let Some(variable) = env
         .iter()
         .find(|variable| variable.name.starts_with("DARWINLM_"))
@@ -78,13 +84,77 @@ pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
         env: env.clone(),
         termination_grace_period_seconds: *termination_grace_period_seconds,
         shared_memory: shared_memory.clone(),
+        resource_claims: resource_claims.clone(),
+        cache: cache.clone(),
+        overrides: overrides.clone(),
     })
 }
 
+impl PodTemplate {
+    /// How the pods of one task look: with what differs for it, and without devices if it computes
+    /// on none, that is, without claims and without extended resources such as `nvidia.com/gpu`.
+    pub fn of(&self, task: TaskKind) -> Self {
+        let mut own = self.clone();
+        if let Some(differs) = self.override_of(task) {
+            let TaskOverride {
+                image,
+                resources,
+                placement,
+            } = differs.clone();
+            own.image = image.or(own.image);
+            own.resources = resources.unwrap_or(own.resources);
+            replace(&mut own.placement, placement);
+        }
+        if !task.needs_device() {
+            // Kubernetes' own resources have no domain; extended ones always have (a `/`).
+            own.resources.limits.retain(|name, _| !name.contains('/'));
+            own.resources.requests.retain(|name, _| !name.contains('/'));
+            own.resource_claims.clear();
+        }
+        own
+    }
+
+    fn override_of(&self, task: TaskKind) -> Option<&TaskOverride> {
+        match task {
+            TaskKind::Prepare => self.overrides.prepare.as_ref(),
+            TaskKind::PostTrain => self.overrides.post_training.as_ref(),
+            TaskKind::Evaluate => self.overrides.evaluation.as_ref(),
+            TaskKind::Measure
+            | TaskKind::BuildDatabase
+            | TaskKind::Search
+            | TaskKind::Export
+            | TaskKind::CleanUp => None,
+        }
+    }
+}
+
+/// A field that is given replaces the worker's as a whole.
+fn replace(own: &mut PodPlacement, given: PodPlacement) {
+    let PodPlacement {
+        node_selector,
+        tolerations,
+        affinity,
+        topology_spread_constraints,
+        priority_class_name,
+        runtime_class_name,
+    } = given;
+    if !node_selector.is_empty() {
+        own.node_selector = node_selector;
+    }
+    if !tolerations.is_empty() {
+        own.tolerations = tolerations;
+    }
+    if !topology_spread_constraints.is_empty() {
+        own.topology_spread_constraints = topology_spread_constraints;
+    }
+    own.affinity = affinity.or_else(|| own.affinity.take());
+    own.priority_class_name = priority_class_name.or_else(|| own.priority_class_name.take());
+    own.runtime_class_name = runtime_class_name.or_else(|| own.runtime_class_name.take());
+}
+
 /// A worker computes on one device: what more it is given would stand idle.
-fn one_gpu(resources: &Resources) -> Result<(), Rejection> {
-    let is_gpu = |name: &str| name.starts_with("nvidia.com/") || name.ends_with("/gpu");
-    let gpus = resources.limits.iter().filter(|(name, _)| is_gpu(name));
+fn one_gpu(field: &str, resources: &Resources) -> Result<(), Rejection> {
+    let gpus = resources.limits.iter().filter(|(name, _)| is_device(name));
     let asked: Vec<_> = gpus
         .map(|(name, amount)| (name, amount.0.as_str()))
         .filter(|(_, amount)| *amount != "0")
@@ -92,7 +162,7 @@ fn one_gpu(resources: &Resources) -> Result<(), Rejection> {
     match asked.as_slice() {
         [] | [(_, "1")] => Ok(()),
         [(name, amount)] => Err(Rejection::invalid(
-            &format!("spec.worker.resources.limits[{name}]"),
+            &format!("{field}.resources.limits[{name}]"),
             format_args!(
                 "is {amount}, and a worker computes on one GPU; 1 is accepted: for more GPUs ask for more \
                  workers, as in spec.search.workers"
@@ -101,7 +171,7 @@ fn one_gpu(resources: &Resources) -> Result<(), Rejection> {
         several => {
             let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
             Err(Rejection::invalid(
-                "spec.worker.resources.limits",
+                &format!("{field}.resources.limits"),
                 format_args!(
                     "asks for {}, and a worker computes on one GPU; one of them is accepted",
                     names.join(" and ")

@@ -1,6 +1,6 @@
 //! What decides the outcome of a run: pruning, target, search, and the digest of it all.
 
-use darwinlm_api::{Data, Export, Pruning, PruningRunSpec, Search, Target, TargetKind};
+use darwinlm_api::{Budget, Data, Export, Pruning, PruningRunSpec, Search, Target, TargetKind};
 use darwinlm_search::{
     Digest, MOST_GENERATIONS, MOST_OFFSPRING, Optimizer, Schedule, SelectionStep,
 };
@@ -140,6 +140,12 @@ fn optimizer(optimizer: &darwinlm_api::Optimizer) -> Result<Optimizer, Rejection
         .and_then(|_| checked.weight_decay())
         .map_err(|error| Rejection::invalid("spec.search.optimizer:", error))?;
     Ok(checked)
+}
+
+/// What the run may spend, in device seconds.
+pub(super) fn budget(budget: Option<&Budget>) -> Result<Option<u64>, Rejection> {
+    let hours = budget.map(|Budget { gpu_hours }| at_least_one("spec.budget.gpuHours", *gpu_hours));
+    Ok(hours.transpose()?.map(|hours| u64::from(hours) * 3600))
 }
 
 /// Checks where the survivor goes.

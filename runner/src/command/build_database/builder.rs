@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use darwinlm_search::{Costs, Ladders, Module, ModuleKind, Shape};
-use darwinlm_store::{FileEntry, Files, Folder, FolderWriter};
+use darwinlm_store::{FileEntry, Files, Folder, FolderWriter, Timesheet};
 use darwinlm_task::ExitCode;
 use tch::Tensor;
 use tokio::task::block_in_place;
@@ -52,6 +52,8 @@ pub(super) struct Builder<'a> {
     pub(super) scratch: &'a Path,
     pub(super) name: &'a str,
     pub(super) cancel: &'a AtomicBool,
+    /// Where the time goes, if anybody asks.
+    pub(super) timesheet: Option<&'a Timesheet>,
     /// What decides how many blocks' Hessians fit on the device.
     pub(super) sizes: &'a Sizes,
 }
@@ -105,6 +107,9 @@ impl Builder<'_> {
             // another run's worker has built the last of them since we looked
             return Ok(Ended::Done);
         }
+        if let Some(timesheet) = self.timesheet {
+            timesheet.computing();
+        }
         let tokens = u64::from(self.calibration.count()) * u64::from(self.calibration.length());
         let settings = CalibrationSettings {
             batch_sequences: self.recipe.hessian_batch_sequences,
@@ -140,7 +145,8 @@ impl Builder<'_> {
                     block: block.block,
                     kind,
                 };
-                self.build_module(module, &block.hessians[kind]).await?;
+                let is_kept = self.build_module(module, &block.hessians[kind]).await?;
+                self.book(is_kept);
                 done += 1;
                 progress(done, total, MODULES);
             }
@@ -148,7 +154,19 @@ impl Builder<'_> {
         Ok(Ended::Done)
     }
 
-    async fn build_module(&self, module: Module, hessian_NN: &Tensor) -> Result<(), Failure> {
+    /// The Hessians' time is booked with the first module that they led to.
+    fn book(&self, is_kept: bool) {
+        let Some(timesheet) = self.timesheet else {
+            return;
+        };
+        if is_kept {
+            timesheet.kept();
+        }
+        timesheet.computing();
+    }
+
+    /// False when another worker has built it meanwhile.
+    async fn build_module(&self, module: Module, hessian_NN: &Tensor) -> Result<bool, Failure> {
         if self
             .writer
             .part(&module.to_string())
@@ -156,7 +174,7 @@ impl Builder<'_> {
             .map_err(store_failure)?
             .is_some()
         {
-            return Ok(());
+            return Ok(true);
         }
         let block = &self.dense.model.blocks[module.block as usize];
         let owner = match module.kind {
@@ -190,7 +208,7 @@ impl Builder<'_> {
         module: Module,
         scratch: &Path,
         entry: &ModuleEntry,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let (weights, figures) = (database::file_name(module), figures_name(module));
         let text = serde_json::to_vec(entry).or_fail(ExitCode::Bug, "figures are JSON")?;
         let stored = self
@@ -203,12 +221,12 @@ impl Builder<'_> {
             .put(&figures, text.into())
             .await
             .map_err(store_failure)?;
+        let part = module.to_string();
+        let known = self.writer.part(&part).await.map_err(store_failure)?;
         let files = Files::from([(weights, stored), (figures, told)]);
-        self.writer
-            .finish_part(&module.to_string(), &files)
-            .await
-            .map_err(store_failure)?;
-        Ok(())
+        let finished = self.writer.finish_part(&part, &files).await;
+        finished.map_err(store_failure)?;
+        Ok(known.is_none())
     }
 
     /// Writes the manifest over all modules, whoever built them.

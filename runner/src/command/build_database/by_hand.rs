@@ -101,6 +101,7 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
         scratch: &arguments.out,
         name: "by-hand",
         cancel: &AtomicBool::new(false),
+        timesheet: None,
         sizes: &sizes,
     };
     for range in builder.ranges(1) {

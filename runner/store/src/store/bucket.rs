@@ -1,8 +1,12 @@
 //! Buckets of object stores: S3, Google Cloud Storage, Azure Blob Storage.
 
-use object_store::ObjectStore;
+use darwinlm_task::ENV_CA_BUNDLE;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{Certificate, ClientOptions, ObjectStore};
 use url::Url;
 
 use crate::StoreError;
@@ -15,6 +19,21 @@ pub type Variable = (String, String);
 const SILENCE: &str = "60 seconds";
 /// More than any file takes, since the limit cannot be lifted: a day.
 const LONGEST: &str = "86400 seconds";
+
+/// A store out of a builder; what is no option of this kind of store is for somebody else.
+macro_rules! built {
+    ($builder:ty, $root:expr, $client:expr, $options:expr) => {{
+        let new = <$builder>::new()
+            .with_url($root)
+            .with_client_options($client);
+        let set = |builder: $builder, (key, value): Variable| match key.parse() {
+            Ok(key) => builder.with_config(key, value),
+            Err(_) => builder,
+        };
+        let built = $options.into_iter().fold(new, set).build();
+        built.map(|store| Box::new(store) as Box<dyn ObjectStore>)
+    }};
+}
 
 /// A bucket and the prefix of all its keys.
 #[derive(Debug)]
@@ -45,15 +64,25 @@ impl Bucket {
         })
     }
 
-    /// Opens the bucket as `variables` say: credentials, region, endpoint. Nothing is asked yet.
+    /// Opens the bucket as `variables` say: credentials, region, endpoint, and certificates to trust
+    /// beside the machine's. Nothing is asked yet.
     pub(super) fn open(
         &self,
         url: &str,
         variables: impl IntoIterator<Item = Variable>,
     ) -> Result<Box<dyn ObjectStore>, StoreError> {
-        let own = variables
+        let refused = |reason| StoreError::Url {
+            url: url.to_owned(),
+            reason,
+        };
+        let (own, others): (Vec<Variable>, Vec<Variable>) = variables
             .into_iter()
-            .filter(|(name, _)| name.starts_with(self.family));
+            .partition(|(name, _)| name.starts_with(self.family));
+        let bundle = others.into_iter().find(|(name, _)| name == ENV_CA_BUNDLE);
+        let client = match bundle {
+            Some((_, file)) => trusting(&file).map_err(refused)?,
+            None => ClientOptions::new(),
+        };
         let mut options: Vec<Variable> = vec![
             ("timeout".to_owned(), LONGEST.to_owned()),
             ("read_timeout".to_owned(), SILENCE.to_owned()),
@@ -65,16 +94,34 @@ impl Bucket {
             }
             options.push((name.to_ascii_lowercase(), value));
         }
-        let (store, _) =
-            object_store::parse_url_opts(&self.root, options).map_err(|error| StoreError::Url {
-                url: url.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let root = self.root.as_str();
+        let store = match self.family {
+            "AWS_" => built!(AmazonS3Builder, root, client, options),
+            "GOOGLE_" => built!(GoogleCloudStorageBuilder, root, client, options),
+            _ => built!(MicrosoftAzureBuilder, root, client, options),
+        };
+        let store = store.map_err(|error| refused(error.to_string()))?;
         match self.prefix.as_ref() {
             "" => Ok(store),
             _ => Ok(Box::new(PrefixStore::new(store, self.prefix.clone()))),
         }
     }
+}
+
+/// A client that trusts the authorities in a PEM file, too.
+fn trusting(file: &str) -> Result<ClientOptions, String> {
+    let problem = |what: String| format!("{ENV_CA_BUNDLE} names {file}, {what}");
+    let pem =
+        std::fs::read(file).map_err(|error| problem(format!("which cannot be read: {error}")))?;
+    let certificates = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| problem(format!("which is no bundle of certificates: {error}")))?;
+    if certificates.is_empty() {
+        return Err(problem("which holds no certificate in PEM".to_owned()));
+    }
+    let client = ClientOptions::new();
+    Ok(certificates
+        .into_iter()
+        .fold(client, ClientOptions::with_root_certificate))
 }
 
 #[cfg(test)]
@@ -121,6 +168,19 @@ mod tests {
             let store = Bucket::parse(url).unwrap();
             let store = store.open(url, variables.clone()).unwrap();
             assert_eq!(store.to_string(), shown);
+        }
+        for (file, said) in [
+            ("/nowhere/ca.crt", "cannot be read"),
+            ("/dev/null", "no certificate"),
+        ] {
+            let bundle = variable(ENV_CA_BUNDLE, file);
+            let with = variables.iter().cloned().chain([bundle]);
+            let refused = Bucket::parse("s3://b").unwrap().open("s3://b", with);
+            let message = refused.unwrap_err().to_string();
+            assert!(
+                message.contains(file) && message.contains(said),
+                "{message}"
+            );
         }
         let refused = Bucket::parse("gs://b").unwrap().open("gs://b", variables);
         let said = refused.unwrap_err().to_string();

@@ -15,8 +15,10 @@ impl Worker<'_> {
         match told {
             Told::Recorded | Told::AlreadyKnown | Told::StepComplete => Ok(()),
             Told::GenerationComplete(entry) => {
-                let cost = std::mem::take(&mut self.cost);
-                self.ledger.put_cost(entry.generation(), &cost).await?;
+                let mut cost = std::mem::take(&mut self.cost);
+                cost.spent_milliseconds = self.timesheet.spent_milliseconds().await?;
+                // As the first one recorded it: all workers hold the same budget against it.
+                let cost = self.ledger.put_cost(entry.generation(), &cost).await?;
                 self.ledger.append(&entry).await?;
                 self.closed(&entry, &cost);
                 Ok(())

@@ -1,7 +1,7 @@
 //! How a worker ends.
 
 use darwinlm_search::SearchError;
-use darwinlm_task::{ExitCode, GpuSeconds, SearchReport};
+use darwinlm_task::{ExitCode, SearchReport};
 
 use crate::ledger::chain;
 use crate::{LedgerError, StoreError};
@@ -11,7 +11,7 @@ use crate::{LedgerError, StoreError};
 pub enum WorkEnd {
     /// The ledger holds what was asked for, whoever computed it.
     Done,
-    /// The recorded trials cost as much as the budget.
+    /// The run had spent its budget when the newest generation ended.
     BudgetSpent,
     /// The worker was told to stop; it gave its claim back.
     Stopped,
@@ -24,8 +24,6 @@ pub struct Worked {
     pub end: WorkEnd,
     /// Where the search stands, the same for all workers that end at this generation.
     pub report: SearchReport,
-    /// Device time of all workers so far.
-    pub gpu_seconds: GpuSeconds,
 }
 
 /// Why a worker cannot go on.

@@ -1,11 +1,9 @@
 //! One open trial from a claim to a stored result.
 
-use std::time::Duration;
-
 use darwinlm_search::{Trial, TrialId};
 use futures::future::try_join_all;
 
-use super::{EXCEPTIONS_PER_TRIAL, Looked, Phase, Ran, TrialError, WorkError, Worker, stopped};
+use super::{EXCEPTIONS_PER_TRIAL, Looked, Ran, TrialError, WorkError, Worker, stopped};
 use crate::{Claim, Claimed, TrialResult};
 
 impl Worker<'_> {
@@ -49,7 +47,7 @@ impl Worker<'_> {
             return Ok(Looked::Moved);
         }
         self.timesheet.claimed(claim.attempt());
-        let begun = self.timesheet.enter(Phase::Computing);
+        self.timesheet.computing();
         let ran = tokio::select! {
             // First: a runner that was told to stop may answer with an exception that is none.
             biased;
@@ -58,17 +56,17 @@ impl Worker<'_> {
         };
         match ran {
             None => {
-                self.timesheet.lost(begun.elapsed());
+                self.timesheet.waiting();
                 claim.release().await;
                 Ok(Looked::Stopped)
             }
             Some(Ok(ran)) => {
-                self.keep(id, ran, &claim, begun.elapsed()).await?;
+                self.keep(id, ran, &claim).await?;
                 claim.finish().await;
                 Ok(Looked::Moved)
             }
             Some(Err(TrialError::OutOfMemory { message })) => {
-                self.timesheet.lost(begun.elapsed());
+                self.timesheet.waiting();
                 claim.release().await;
                 Err(WorkError::OutOfMemory {
                     subject: id.to_string(),
@@ -77,7 +75,7 @@ impl Worker<'_> {
             }
             Some(Err(TrialError::Exception { message })) => {
                 tracing::warn!(trial = %id, attempt = claim.attempt(), message, "A trial raised an exception.");
-                self.timesheet.exception(begun.elapsed());
+                self.timesheet.exception();
                 claim.fail(&message).await;
                 // Idle: a pause before the next attempt, which may well be another worker's.
                 Ok(Looked::Idle)
@@ -85,13 +83,7 @@ impl Worker<'_> {
         }
     }
 
-    async fn keep(
-        &mut self,
-        trial: TrialId,
-        ran: Ran,
-        claim: &Claim,
-        took: Duration,
-    ) -> Result<(), WorkError> {
+    async fn keep(&mut self, trial: TrialId, ran: Ran, claim: &Claim) -> Result<(), WorkError> {
         let Ran {
             outcome,
             tokens_trained,
@@ -112,7 +104,7 @@ impl Worker<'_> {
             tokens_scored,
         };
         let (stored, ours) = self.results.put(&result).await?;
-        self.timesheet.ran(&result, took, ours);
+        self.timesheet.ran(&result, ours);
         self.tell(&stored).await
     }
 }

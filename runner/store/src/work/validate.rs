@@ -2,7 +2,7 @@
 
 use darwinlm_search::Survivor;
 
-use super::{EXCEPTIONS_PER_TRIAL, Looked, Phase, TrialError, WorkError, Worker, stopped};
+use super::{EXCEPTIONS_PER_TRIAL, Looked, TrialError, WorkError, Worker, stopped};
 use crate::{Claim, Claimed};
 
 impl Worker<'_> {
@@ -73,7 +73,7 @@ impl Worker<'_> {
             claim.finish().await;
             return Ok(Looked::Moved);
         }
-        let begun = self.timesheet.enter(Phase::Computing);
+        self.timesheet.computing();
         let measured = tokio::select! {
             // First: a runner that was told to stop may answer with an exception that is none.
             biased;
@@ -82,25 +82,25 @@ impl Worker<'_> {
         };
         match measured {
             None => {
-                self.timesheet.lost(begun.elapsed());
+                self.timesheet.waiting();
                 claim.release().await;
                 Ok(Looked::Stopped)
             }
             Some(Ok(validation)) => {
                 let record = self.validations.put(&survivor, validation).await?;
-                self.timesheet.validated(begun.elapsed());
+                self.timesheet.kept();
                 self.history.validated(record);
                 claim.finish().await;
                 Ok(Looked::Moved)
             }
             Some(Err(TrialError::OutOfMemory { message })) => {
-                self.timesheet.lost(begun.elapsed());
+                self.timesheet.waiting();
                 claim.release().await;
                 Err(WorkError::OutOfMemory { subject, message })
             }
             Some(Err(TrialError::Exception { message })) => {
                 tracing::warn!(subject, message, "Validation raised an exception.");
-                self.timesheet.exception(begun.elapsed());
+                self.timesheet.exception();
                 claim.fail(&message).await;
                 Ok(Looked::Idle)
             }

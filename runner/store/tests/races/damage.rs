@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use darwinlm_search::Entry;
-use darwinlm_store::{Ledger, Store, WorkError, work};
+use darwinlm_store::{Ledger, Store, WorkError};
 use darwinlm_task::ExitCode;
 use darwinlm_task::paths::RunPaths;
 
-use crate::setting::{memory, options, paths, run, run_impatiently};
+use crate::setting::{memory, options, paths, run, run_impatiently, work};
 use crate::table::{Table, problem};
 
 /// A search stopped by a full budget after two of three generations.

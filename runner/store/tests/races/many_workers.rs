@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use darwinlm_search::{Problem, replay};
 use darwinlm_store::{
-    Ledger, Store, Validations, WorkEnd, Worked, read_workers, sum_workers, work,
+    Ledger, Sheet, Store, Timesheet, Validations, WorkEnd, Worked, read_workers, sum_workers,
 };
-use tokio::time::sleep;
+use darwinlm_task::TaskKind;
+use tokio::time::{Instant, sleep};
 
-use crate::setting::{folder, memory, options, paths, run, run_impatiently};
+use crate::setting::{folder, memory, options, paths, run, run_impatiently, timesheet, work};
 use crate::table::{Table, problem, reference, trials};
 
 async fn all(store: &Store, problem: &Problem, workers: usize, table: &Table) -> Vec<Worked> {
@@ -274,26 +275,69 @@ async fn jobs_of_one_generation_each_make_the_same_search() {
 async fn every_second_of_a_worker_is_accounted_for() {
     let (store, problem) = (memory(), problem(2));
     let (options, _stop) = options("a");
-    let (started, progress) = (options.started, options.progress.subscribe());
+    let (started, progress) = (Instant::now(), options.progress.subscribe());
+    let timesheet = timesheet(&store, &options).await;
     let table = Table::new(Duration::from_millis(10));
-    let worked = work(&store, &paths(), &problem, table, options)
+    let worked = darwinlm_store::work(&store, &paths(), &problem, table, &timesheet, options)
         .await
         .unwrap();
+    let sum = timesheet.close(true).await.unwrap();
     let took = started.elapsed().as_secs_f64();
     let files = read_workers(&store, &paths()).await.unwrap();
     let [file] = files.as_slice() else {
         panic!("{files:?}")
     };
-    let sum = file.starting_seconds + file.useful_seconds + file.waiting_seconds;
-    assert!(sum <= took && took - sum < 0.1, "{sum} s of {took} s");
+    let seconds = file.seconds();
+    assert!(
+        seconds <= took && took - seconds < 0.01 * took + 0.01,
+        "{seconds} s of {took} s"
+    );
     assert!(file.useful_seconds > 0.01 * trials(&problem) as f64);
     assert_eq!((file.lost_seconds, file.in_flight_seconds), (0.0, 0.0));
     assert_eq!(
         file.trials.done + file.trials.failed,
         trials(&problem) as u64
     );
-    assert_eq!(sum_workers(&files, true), worked.gpu_seconds);
-    let progress = progress.borrow();
-    assert_eq!(progress.search.as_ref(), Some(&worked.report));
-    assert_eq!(&progress.worker, file);
+    assert_eq!(sum_workers(&files, None), sum);
+    assert_eq!(progress.borrow().as_ref(), Some(&worked.report));
+}
+
+#[tokio::test]
+async fn a_killed_workers_seconds_are_lost_but_for_one_beat_and_count_for_each_device() {
+    let (store, problem) = (memory(), problem(1));
+    let (options, _stop) = options("killed");
+    let beat = options.times.beat;
+    let sheet = Sheet {
+        worker: "killed",
+        task: TaskKind::Search,
+        devices: 4,
+        started: Instant::now(),
+        beat,
+    };
+    let started = Instant::now();
+    let killed = {
+        let (store, problem) = (store.clone(), problem.clone());
+        tokio::spawn(async move {
+            let timesheet = Timesheet::open(&store, &paths(), sheet).await.unwrap();
+            let slow = Table::new(Duration::from_secs(60));
+            darwinlm_store::work(&store, &paths(), &problem, slow, &timesheet, options).await
+        })
+    };
+    sleep(20 * beat).await;
+    killed.abort();
+    let held = 4.0 * started.elapsed().as_secs_f64();
+    assert!(killed.await.unwrap_err().is_cancelled());
+    let next = run_impatiently(&store, &problem, "next", Table::new(Duration::ZERO));
+    next.await.unwrap();
+    let files = read_workers(&store, &paths()).await.unwrap();
+    let killed = &files[0];
+    let unknown = held - killed.seconds();
+    // The machine may be busy: a beat that comes late is still one beat.
+    assert!(
+        (-0.01..4.0 * 3.0 * beat.as_secs_f64()).contains(&unknown),
+        "{unknown} of {held}"
+    );
+    let lost = sum_workers(&files, None).lost as f64;
+    assert!((lost - killed.in_flight_seconds).abs() <= 0.5, "{killed:?}");
+    assert!(killed.in_flight_seconds > 0.5 * held, "{killed:?}");
 }

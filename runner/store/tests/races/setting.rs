@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use darwinlm_search::Problem;
 use darwinlm_store::{
-    ClaimTimes, SearchProgress, Store, TrialRunner, WorkError, WorkOptions, Worked, work,
+    ClaimTimes, Sheet, Store, Timesheet, TrialRunner, WorkError, WorkOptions, Worked,
 };
-use darwinlm_task::RunIdentity;
 use darwinlm_task::paths::RunPaths;
+use darwinlm_task::{RunIdentity, TaskKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -52,11 +52,36 @@ pub(crate) fn options(worker: &str) -> (WorkOptions, watch::Sender<bool>) {
         budget_gpu_seconds: None,
         times: PATIENT,
         poll: Duration::from_millis(5),
-        started: Instant::now(),
-        progress: watch::Sender::new(SearchProgress::default()),
+        progress: watch::Sender::new(None),
         stop: stopped,
     };
     (options, stop)
+}
+
+/// A worker's account, from now on.
+pub(crate) async fn timesheet(store: &Store, options: &WorkOptions) -> Timesheet {
+    let sheet = Sheet {
+        worker: &options.worker,
+        task: TaskKind::Search,
+        devices: 1,
+        started: Instant::now(),
+        beat: options.times.beat,
+    };
+    Timesheet::open(store, &paths(), sheet).await.unwrap()
+}
+
+/// A worker with its account.
+pub(crate) async fn work<R: TrialRunner>(
+    store: &Store,
+    paths: &RunPaths,
+    problem: &Problem,
+    runner: R,
+    options: WorkOptions,
+) -> Result<Worked, WorkError> {
+    let timesheet = timesheet(store, &options).await;
+    let worked = darwinlm_store::work(store, paths, problem, runner, &timesheet, options).await;
+    timesheet.close(worked.is_ok()).await?;
+    worked
 }
 
 /// One worker from start to end, among workers that may be killed.

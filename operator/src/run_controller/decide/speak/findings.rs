@@ -24,7 +24,7 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = vec![accepted(step, objection)];
     for task in run.chain.iter().map(Task::kind) {
-        findings.push(of_task(task, step, current, status));
+        findings.extend(of_task(task, step, current, status));
     }
     findings.push(progressing(run, step, not_bound));
     findings.push(if run.suspend {
@@ -86,15 +86,15 @@ fn of_task(
     step: &Step<'_>,
     current: Option<TaskKind>,
     status: &PruningRunStatus,
-) -> Finding {
-    let type_ = done_condition(task);
+) -> Option<Finding> {
+    let type_ = done_condition(task)?;
     if let Some(known) = conditions::get(&status.conditions, type_)
         && known.status == ConditionStatus::True.as_str()
     {
         let reason = known.reason.parse().unwrap_or(Reason::Complete);
-        return say(type_, ConditionStatus::True, reason, &known.message);
+        return Some(say(type_, ConditionStatus::True, reason, &known.message));
     }
-    match step {
+    Some(match step {
         Step::Fail(failed, failure) if *failed == task => say(
             type_,
             ConditionStatus::False,
@@ -105,7 +105,7 @@ fn of_task(
             say(type_, ConditionStatus::False, Reason::InProgress, "")
         }
         _ => say(type_, ConditionStatus::False, Reason::NotStarted, ""),
-    }
+    })
 }
 
 fn progressing(run: &ValidatedRun, step: &Step<'_>, not_bound: Option<&Waiting>) -> Finding {
@@ -284,5 +284,6 @@ const fn reason_of(task: TaskKind) -> Reason {
         TaskKind::PostTrain => Reason::PostTraining,
         TaskKind::Evaluate => Reason::Evaluating,
         TaskKind::Export => Reason::Exporting,
+        TaskKind::CleanUp => Reason::CleaningUp,
     }
 }

@@ -1,0 +1,290 @@
+//! The chart as Helm renders it: what values make of it, and what the API server says to that.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use darwinlm_tests::cluster::{eventually, try_kubectl};
+use darwinlm_tests::programs::repository;
+
+/// Values that differ in what they make, each with a name for messages.
+const VARIANTS: [(&str, &[&str]); 6] = [
+    ("the defaults", &[]),
+    (
+        "one without election",
+        &["replicas=1", "leaderElection.enabled=false"],
+    ),
+    ("two namespaces", &["watchNamespaces={team-a,team-b}"]),
+    (
+        "nothing of rbac",
+        &[
+            "rbac.create=false",
+            "serviceAccount.create=false",
+            "serviceAccount.name=mine",
+        ],
+    ),
+    (
+        "network policies",
+        &[
+            "networkPolicy.operator.enabled=true",
+            "networkPolicy.workers.enabled=true",
+            "networkPolicy.workers.namespaces={team-a}",
+            "networkPolicy.workers.store[0].ports[0].port=9000",
+        ],
+    ),
+    (
+        "everything of Prometheus",
+        &[
+            "metrics.serviceMonitor.enabled=true",
+            "metrics.podMonitor.enabled=true",
+            "metrics.prometheusRule.enabled=true",
+            "metrics.prometheusRule.labels.release=prometheus",
+        ],
+    ),
+];
+
+fn chart() -> PathBuf {
+    repository().join("charts/darwinlm")
+}
+
+fn helm(command: &[&str], values: &[&str]) -> Output {
+    let mut helm = Command::new("helm");
+    helm.args(command).arg(chart());
+    for value in values {
+        helm.args(["--set", value]);
+    }
+    helm.output()
+        .expect("helm is on the PATH: `make test` puts it there")
+}
+
+/// What these values make, or what Helm says to them.
+fn render(values: &[&str]) -> Result<String, String> {
+    let output = helm(
+        &["template", "darwinlm", "--namespace", "darwinlm-system"],
+        values,
+    );
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).expect("YAML is text"))
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn rendered(values: &[&str]) -> String {
+    render(values).unwrap_or_else(|said| panic!("{values:?}: {said}"))
+}
+
+/// How many objects of a kind there are.
+fn count(yaml: &str, kind: &str) -> usize {
+    let kind = format!("kind: {kind}");
+    yaml.lines().filter(|line| *line == kind).count()
+}
+
+#[test]
+fn helm_lint_finds_nothing_with_any_of_the_values() {
+    for (name, values) in VARIANTS {
+        let output = helm(&["lint", "--strict"], values);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_api_server_accepts_what_every_value_makes_strictly() {
+    for namespace in ["darwinlm-system", "team-a", "team-b"] {
+        // It may be there from another story.
+        try_kubectl(&["create", "namespace", namespace], None);
+    }
+    for (name, values) in VARIANTS {
+        let yaml = rendered(values);
+        // Prometheus' own kinds are not installed here; promtool looks at the rules.
+        let ours: Vec<&str> = yaml
+            .split("\n---\n")
+            .filter(|object| !object.contains("apiVersion: monitoring.coreos.com"))
+            .collect();
+        let line = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ];
+        let (accepted, said) = try_kubectl(&line, Some(&ours.join("\n---\n")));
+        assert!(accepted, "{name}: {said}");
+    }
+    eventually(&["get", "namespace", "team-a"]);
+}
+
+#[test]
+fn two_replicas_stand_apart_and_survive_a_drain() {
+    let yaml = rendered(&[]);
+    assert_eq!(count(&yaml, "PodDisruptionBudget"), 1);
+    for words in [
+        "replicas: 2",
+        "type: RollingUpdate",
+        "maxUnavailable: 0",
+        "topologyKey: kubernetes.io/hostname",
+        "topologyKey: topology.kubernetes.io/zone",
+        "{name: DARWINLM_OPERATOR_LEASE_NAME, value: darwinlm}",
+    ] {
+        assert!(yaml.contains(words), "{words} is missing");
+    }
+    // One has nothing to protect.
+    assert_eq!(count(&rendered(&["replicas=1"]), "PodDisruptionBudget"), 0);
+}
+
+#[test]
+fn without_election_there_is_one_operator_at_a_time_and_no_right_to_leases() {
+    let refused = render(&["leaderElection.enabled=false"]);
+    let said = refused.expect_err("two operators without election were accepted");
+    assert!(said.contains("leaderElection.enabled is false"), "{said}");
+    let yaml = rendered(VARIANTS[1].1);
+    assert!(yaml.contains("strategy: {type: Recreate}"));
+    assert!(!yaml.contains("leases"));
+}
+
+#[test]
+fn an_operator_of_some_namespaces_gets_rights_in_those_alone() {
+    let yaml = rendered(VARIANTS[2].1);
+    assert_eq!(count(&yaml, "ClusterRoleBinding"), 0);
+    // In each namespace, and the lease's.
+    assert_eq!(count(&yaml, "Role"), 3);
+    assert_eq!(count(&yaml, "RoleBinding"), 3);
+}
+
+#[test]
+fn what_needs_something_else_is_off_until_asked_for() {
+    let yaml = rendered(&[]);
+    for kind in [
+        "NetworkPolicy",
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+    ] {
+        assert_eq!(count(&yaml, kind), 0, "{kind}");
+    }
+    let policies = rendered(VARIANTS[4].1);
+    // The operator's, the workers' and that of `prepare`.
+    assert_eq!(count(&policies, "NetworkPolicy"), 3);
+    let said = render(&["networkPolicy.workers.enabled=true"]).expect_err("of no namespace");
+    assert!(said.contains("networkPolicy.workers.namespaces"), "{said}");
+    let monitors = rendered(VARIANTS[5].1);
+    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
+        assert_eq!(count(&monitors, kind), 1, "{kind}");
+    }
+}
+
+#[test]
+fn the_definition_stays_when_the_chart_goes_unless_told_otherwise() {
+    let kept = "helm.sh/resource-policy: keep";
+    assert!(rendered(&[]).contains(kept));
+    assert!(!rendered(&["crds.keep=false"]).contains(kept));
+    assert_eq!(
+        count(
+            &rendered(&["crds.install=false"]),
+            "CustomResourceDefinition"
+        ),
+        0
+    );
+}
+
+#[test]
+fn a_value_that_does_not_exist_or_cannot_be_is_refused_by_its_name() {
+    for (value, word) in [
+        ("replica=2", "replica"),
+        ("replicas=11", "replicas"),
+        ("leaderElection.enable=true", "enable"),
+        ("leaderElection.leaseSeconds=2", "leaseSeconds"),
+        (
+            "leaderElection.leaseSeconds=11",
+            "leaderElection.leaseSeconds is 11",
+        ),
+        (
+            "leaderElection.retrySeconds=6",
+            "leaderElection.renewSeconds is 10",
+        ),
+        ("podDisruptionBudget.minAvailable=1", "minAvailable"),
+        ("metrics.serviceMonitor.interval=often", "interval"),
+        ("networkPolicy.operator.apiServer.ports[0]=0", "ports"),
+        ("networkPolicy.workers.stores[0].a=b", "stores"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("watchNamespaces={Team}", "watchNamespaces"),
+        ("crds.skip=true", "skip"),
+    ] {
+        let said = render(&[value]).expect_err(value);
+        assert!(said.contains(word), "{value}: {said}");
+    }
+}
+
+#[test]
+fn the_static_manifest_is_the_charts_output() {
+    let made = Command::new(repository().join("charts/manifest.sh")).output();
+    let made = made.expect("the script can be started");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let made = String::from_utf8(made.stdout).expect("YAML is text");
+    let kept = fs::read_to_string(repository().join("charts/darwinlm.yaml")).expect("it is there");
+    assert!(
+        made == kept,
+        "charts/darwinlm.yaml is stale: run `make manifest`"
+    );
+}
+
+/// The names of the alerts, and where each is explained.
+#[test]
+fn every_alert_has_a_runbook_in_the_charts_readme() {
+    let alerts = fs::read_to_string(chart().join("alerts/operator.yaml")).expect("it is there");
+    let readme = fs::read_to_string(chart().join("README.md")).expect("it is there");
+    let yaml = rendered(VARIANTS[5].1);
+    let mut found = 0;
+    for line in alerts.lines() {
+        let Some(name) = line.trim().strip_prefix("- alert: ") else {
+            continue;
+        };
+        found += 1;
+        assert!(
+            readme.contains(&format!("### {name}\n")),
+            "{name} is not explained"
+        );
+        let link = format!(
+            "runbook_url: charts/darwinlm/README.md#{}",
+            name.to_lowercase()
+        );
+        assert!(yaml.contains(&link), "{link} is missing");
+    }
+    assert!(found >= 5, "{found} alerts");
+}
+
+#[test]
+fn promtool_accepts_the_alerts_and_they_fire_when_they_should() {
+    let Some(promtool) = promtool() else {
+        println!("NOT CHECKED: promtool is not there; `make promtool` fetches it");
+        return;
+    };
+    let alerts = chart().join("alerts");
+    for arguments in [
+        ["check", "rules", "operator.yaml"],
+        ["test", "rules", "operator_test.yaml"],
+    ] {
+        let output = Command::new(&promtool)
+            .args(arguments)
+            .current_dir(&alerts)
+            .output();
+        let output = output.expect("promtool can be started");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+fn promtool() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let path = cache.join("darwinlm/promtool/promtool");
+    path.exists().then_some(path)
+}
