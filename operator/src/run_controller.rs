@@ -41,10 +41,10 @@ pub struct Limits {
     pub poll: Duration,
     /// Between two writes of a status that only tell progress.
     pub status: Duration,
-    /// How long a deleted run is held back until its prefix is removed.
-    pub clean_up: Duration,
     /// Workers that get no further for so long have stalled.
     pub stall: Duration,
+    /// How long a deleted run is held back until its prefix is removed.
+    pub clean_up: Duration,
 }
 
 /// What every reconcile uses.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use darwinlm_tests::cluster::{Namespace, eventually, kubectl, kubectl_with, try_kubectl};
 use darwinlm_tests::operator::{Access, Operator, install_rights};
-use darwinlm_tests::programs::repository;
 use serde_json::{Value, json};
 
 /// A node that only these runs tolerate, with nothing behind it.
@@ -357,7 +356,9 @@ const ON_NODE: &str = "tolerations: [{key: hollow, operator: Exists}]";
 #[test]
 fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone() {
     install_rights();
-    let operator = Operator::start("stalls", Access::new(None), &["--status-seconds", "1"]);
+    let access = Access::new(None);
+    let operator = Operator::start("why-not-moving", access, &["--status-seconds", "1"]);
+    operator.await_lead(Duration::from_secs(60));
     let beating = AtomicBool::new(true);
     hollow_node();
     std::thread::scope(|scope| {
@@ -390,7 +391,7 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
         let names: Vec<_> = namespaces.iter().map(|n| n.name.as_str()).collect();
         kubectl(&[&["delete", "namespace", "--wait=false"], &names[..]].concat());
         drop(namespaces);
-        let gone = operator.metrics();
+        let gone = metrics(&operator);
         assert!(!gone.contains("darwinlm_run_stalled{"), "{gone}");
     });
     for leftover in [
@@ -399,6 +400,18 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
         "node/hollow",
     ] {
         try_kubectl(&["delete", leftover], None);
+    }
+}
+
+/// What the operator serves at `/metrics`.
+fn metrics(operator: &Operator) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some((200, text)) = operator.get("/metrics") {
+            return text;
+        }
+        assert!(Instant::now() < deadline, "no metrics: {}", operator.log());
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -463,12 +476,8 @@ fn is_told(story: &Story, namespace: &Namespace, operator: &Operator) {
         story.name
     );
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !operator.metrics().contains(&series) {
-        assert!(
-            Instant::now() < deadline,
-            "{series}: {}",
-            operator.metrics()
-        );
+    while !metrics(operator).contains(&series) {
+        assert!(Instant::now() < deadline, "{series}: {}", metrics(operator));
         std::thread::sleep(Duration::from_millis(200));
     }
     let events = namespace.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);

@@ -302,7 +302,7 @@ fn scheduled(name: &str, since: &str, containers: Value) -> Pod {
 }
 
 /// A pod whose container waits for what the kubelet says.
-fn held(name: &str, word: &str, message: &str) -> Pod {
+fn stopped(name: &str, word: &str, message: &str) -> Pod {
     let waiting = json!({"waiting": {"reason": word, "message": message}});
     scheduled(name, "2026-01-01T11:59:00Z", json!([container(waiting)]))
 }
@@ -371,7 +371,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "no scheduler has looked at pod p",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "ImagePullBackOff",
                 "Back-off pulling image \"runner:none\"",
@@ -381,13 +381,17 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "pod p on node-a: ImagePullBackOff: Back-off pulling image \"runner:none\"",
         ),
         (
-            vec![held("p", "ErrImagePull", "failed to pull and unpack image")],
+            vec![stopped(
+                "p",
+                "ErrImagePull",
+                "failed to pull and unpack image",
+            )],
             none(),
             Stall::ImagePull,
             "ErrImagePull",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "InvalidImageName",
                 "couldn't parse image name \"Runner\"",
@@ -397,7 +401,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "couldn't parse",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "ErrImageNeverPull",
                 "Container image \"r\" is not present with pull policy of Never",
@@ -407,7 +411,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "is not present",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "CreateContainerConfigError",
                 "secret \"s3\" not found",
@@ -417,7 +421,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "secret \"s3\" not found",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "CreateContainerConfigError",
                 "couldn't find key token in Secret team/s3",
@@ -427,7 +431,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "couldn't find key token",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "CreateContainerConfigError",
                 "container has runAsNonRoot and image will run as root",
@@ -437,7 +441,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
             "image will run as root",
         ),
         (
-            vec![held(
+            vec![stopped(
                 "p",
                 "RunContainerError",
                 "exec: \"darwinlm-runner\": executable file not found in $PATH",
@@ -518,7 +522,7 @@ fn each_cause_is_told_in_the_words_of_who_makes_a_pod_wait() {
 #[test]
 fn what_is_only_on_its_way_is_no_cause() {
     for pods in [
-        vec![held("p", "ContainerCreating", "")],
+        vec![stopped("p", "ContainerCreating", "")],
         vec![scheduled("p", "2026-01-01T11:57:00Z", json!([]))],
         vec![running("p")],
         vec![ended("p", json!({"exitCode": 0}))],
@@ -533,8 +537,8 @@ fn of_several_causes_the_weightiest_is_told_and_of_equals_the_first_pods() {
     let unplaced = |name| unplaced(name, "Unschedulable", "0/3 nodes are available");
     let pods = [
         unplaced("a"),
-        held("b", "ImagePullBackOff", "words"),
-        held("c", "ImagePullBackOff", "words"),
+        stopped("b", "ImagePullBackOff", "words"),
+        stopped("c", "ImagePullBackOff", "words"),
     ];
     let (stall, words) = cause(&pods, &Events::new()).unwrap();
     assert_eq!(stall, Stall::ImagePull);
@@ -564,7 +568,7 @@ fn only_what_stands_still_in_silence_is_asked_for_its_events() {
     let young = json!({"startTime": "2026-01-01T11:59:50Z"});
     assert_eq!(asked(job(json!({}), young), &[]), [""; 0]);
     assert_eq!(asked(job(json!({}), old()), &[running("a")]), [""; 0]);
-    let loud = held("a", "ImagePullBackOff", "words");
+    let loud = stopped("a", "ImagePullBackOff", "words");
     assert_eq!(asked(job(json!({}), old()), &[loud]), [""; 0]);
     let quiet = |name| scheduled(name, "2026-01-01T11:59:00Z", json!([]));
     let two = job(json!({"parallelism": 2}), old());

@@ -109,8 +109,8 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
         concurrency: 1,
         poll: Duration::from_secs(10),
         status: Duration::from_secs(5),
-        clean_up: Duration::from_secs(600),
         stall: Duration::from_secs(900),
+        clean_up: Duration::from_secs(600),
     };
     let image = WorkerImage {
         image: "runner:1".to_owned(),
