@@ -81,7 +81,7 @@ pub fn next(leaving: Leaving<'_>, now: Timestamp) -> Step {
     // A worker that still writes would leave more behind.
     let step = if !others.is_empty() || pods > 0 {
         let present = others.iter().filter(|job| !job.deleting);
-        Step::Wait(present.map(|job| Action::Delete(job.key)).collect())
+        Step::Wait(present.map(|job| Action::Withdraw(job.key)).collect())
     } else {
         clean_up(run, &own)
     };

@@ -181,7 +181,15 @@ mod tests {
             "  evaluation: {}\n  queueName: gpus\n  queuePriorityClass: research\n",
             1,
         );
-        for task in TaskKind::ALL {
+        // Whoever is deleted waits for nobody.
+        let (with, without) = (
+            built_from(&yaml, TaskKind::CleanUp),
+            built(TaskKind::CleanUp),
+        );
+        assert_eq!(with.spec, without.spec);
+        assert_eq!(with.metadata.labels, without.metadata.labels);
+        let chain = TaskKind::ALL.into_iter();
+        for task in chain.filter(|task| *task != TaskKind::CleanUp) {
             let (with, without) = (built_from(&yaml, task), built(task));
             let spec = with.spec.unwrap();
             assert_eq!(spec.suspend, Some(true), "{task}");
@@ -277,7 +285,9 @@ mod tests {
         for task in TaskKind::ALL {
             let own = of(claim, task).persistent_volume_claim;
             let name = own.map(|own| own.claim_name);
-            let expected = (task != TaskKind::Prepare).then(|| "fetched".to_owned());
+            // The one fetches what has no such name yet, the other nothing.
+            let is_shared = !matches!(task, TaskKind::Prepare | TaskKind::CleanUp);
+            let expected = is_shared.then(|| "fetched".to_owned());
             assert_eq!(name, expected, "{task}");
         }
         let limited = of(

@@ -52,7 +52,7 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
 }
 
 /// What workers have fetched is named by what it holds, so that they may share a claim. `prepare` fetches
-/// what has no such name yet: it keeps to itself.
+/// what has no such name yet: it keeps to itself. Whoever cleans up fetches nothing.
 fn cache(run: &ValidatedRun, task: TaskKind) -> (Volume, VolumeMount) {
     const NAME: &str = "cache";
     let Cache {
@@ -60,7 +60,7 @@ fn cache(run: &ValidatedRun, task: TaskKind) -> (Volume, VolumeMount) {
         empty_dir: on_the_node,
     } = run.pods.cache.clone().unwrap_or_default();
     match persistent_volume_claim {
-        Some(claim) if task != TaskKind::Prepare => {
+        Some(claim) if !matches!(task, TaskKind::Prepare | TaskKind::CleanUp) => {
             let mount = VolumeMount {
                 name: NAME.to_owned(),
                 mount_path: CACHE.to_owned(),
