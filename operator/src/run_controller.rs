@@ -13,6 +13,8 @@ pub mod observe;
 pub mod observed;
 pub mod queue;
 mod reconcile;
+mod refusal;
+mod said;
 pub mod update_status;
 pub mod validate;
 mod watch;
@@ -39,6 +41,8 @@ pub struct Limits {
     pub poll: Duration,
     /// Between two writes of a status that only tell progress.
     pub status: Duration,
+    /// Workers that get no further for so long have stalled.
+    pub stall: Duration,
     /// How long a deleted run is held back until its prefix is removed.
     pub clean_up: Duration,
 }

@@ -478,3 +478,36 @@ fn a_task_without_a_device_asks_for_no_gpu() {
     let prepare = pods.of(TaskKind::Prepare).resources;
     assert_eq!(prepare.limits.keys().collect::<Vec<_>>(), ["cpu"]);
 }
+
+#[test]
+fn a_worker_is_given_one_gpu_and_no_more() {
+    let given = |limits: &str| {
+        edited("nvidia.com/gpu: 1", limits).map_err(|(reason, message)| {
+            assert_eq!(reason, Reason::InvalidSpec);
+            message
+        })
+    };
+    for accepted in [
+        "nvidia.com/gpu: 0",
+        "nvidia.com/gpu: \"1\"",
+        "rdma/hca: 4",
+        "amd.com/gpu: 1",
+    ] {
+        assert!(given(accepted).is_ok(), "{accepted}");
+    }
+    assert_eq!(
+        given("nvidia.com/gpu: 4").unwrap_err(),
+        "spec.worker.resources.limits[nvidia.com/gpu] is 4, and a worker computes on one GPU; 1 is \
+         accepted: for more GPUs ask for more workers, as in spec.search.workers"
+    );
+    assert!(
+        given("amd.com/gpu: 2")
+            .unwrap_err()
+            .contains("limits[amd.com/gpu] is 2")
+    );
+    assert_eq!(
+        given("nvidia.com/gpu: 1, nvidia.com/mig-1g.5gb: 1").unwrap_err(),
+        "spec.worker.resources.limits asks for nvidia.com/gpu and nvidia.com/mig-1g.5gb, and a worker \
+         computes on one GPU; one of them is accepted"
+    );
+}

@@ -1,5 +1,6 @@
 //! Client: carries out a decision's actions, in their order.
 
+use darwinlm_api::conditions::Stall;
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client, ResourceExt,
@@ -12,6 +13,9 @@ use super::{
     build::{self, WorkerImage},
     decide::{Action, NewJob},
     observe::is_owned,
+    observed::Waiting,
+    refusal::refusal,
+    said::said,
     validate::ValidatedRun,
 };
 use crate::names::{JobKey, MANAGER};
@@ -71,9 +75,16 @@ impl Error {
     }
 
     /// What a user can change, for the run's status.
-    pub fn for_the_user(&self) -> Option<String> {
+    pub fn for_the_user(&self) -> Option<Waiting> {
         match self {
-            Self::NameTaken { .. } | Self::Refused { .. } => Some(self.to_string()),
+            Self::NameTaken { namespace, name } => Some(Waiting {
+                stall: Stall::NameTaken,
+                words: format!("Job {namespace}/{name} exists and belongs to another owner"),
+            }),
+            Self::Refused { name, words } => Some(Waiting {
+                stall: refusal(words, Stall::JobRefused),
+                words: format!("the API server refuses Job {name}: {}", said(words)),
+            }),
             Self::Call { .. } => None,
         }
     }
@@ -138,17 +149,7 @@ impl<'a> Jobs<'a> {
                 applied.namespace_leaves = true;
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
-                Err(Error::Refused {
-                    name,
-                    words: status.message.clone(),
-                })
-            }
-            Err(source) => Err(Error::Call {
-                verb: "create",
-                name,
-                source,
-            }),
+            Err(source) => Err(failed("create", name, source)),
         }
     }
 
@@ -178,11 +179,7 @@ impl<'a> Jobs<'a> {
         match self.api.patch(&name, &parameters, &patch).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(Error::Call {
-                verb: "patch",
-                name,
-                source,
-            }),
+            Err(source) => Err(failed("patch", name, source)),
         }
     }
 
@@ -199,6 +196,22 @@ impl<'a> Jobs<'a> {
                 source,
             }),
         }
+    }
+}
+
+/// A refusal that somebody has to do something about, or a call that may work the next time. What a
+/// webhook that is away makes of a call is the server's own error, by its code.
+fn failed(verb: &'static str, name: String, source: kube::Error) -> Error {
+    match source {
+        kube::Error::Api(status)
+            if status.is_forbidden()
+                || status.is_invalid()
+                || refusal(&status.message, Stall::JobRefused) != Stall::JobRefused =>
+        {
+            let words = status.message.clone();
+            Error::Refused { name, words }
+        }
+        source => Error::Call { verb, name, source },
     }
 }
 

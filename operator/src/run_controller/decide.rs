@@ -58,7 +58,15 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
         actions.push(Action::Create((**new_job).clone()));
     }
     actions.extend(forgettable(observed, &status));
-    let ended = speak::speak(run, &step, objection.as_ref(), &mut status, now);
+    let not_bound = claims::not_bound(run, observed);
+    let ended = speak::speak(
+        run,
+        &step,
+        objection.as_ref(),
+        not_bound.as_ref(),
+        &mut status,
+        now,
+    );
     let at_work = matches!(step, Step::Start(_) | Step::Hold(..))
         || matches!(step, Step::Watch(job) if !run.suspend || job.state != JobState::Suspended);
     Decision {

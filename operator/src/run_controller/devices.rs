@@ -9,14 +9,15 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 /// `nvidia.com/gpu`, `amd.com/gpu` or `nvidia.com/mig-1g.10gb`; a resource claim is taken for one. Without
 /// any the worker itself counts as one, so that seconds on CPUs are counted, too.
 pub(super) fn devices(limits: &BTreeMap<String, Quantity>, claims: usize) -> u32 {
-    let is_device = |name: &&String| {
-        // An extended resource always has a domain.
-        name.contains('/') && (name.contains("gpu") || name.contains("mig-"))
-    };
     let amounts = limits.iter().filter(|(name, _)| is_device(name));
     let counts = amounts.filter_map(|(_, amount)| parse_quantity(&amount.0).ok());
     let count = counts.fold(claims as u64, u64::saturating_add).max(1);
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether a resource is a device. An extended resource always has a domain.
+pub(super) fn is_device(name: &str) -> bool {
+    name.contains('/') && (name.contains("gpu") || name.contains("mig-"))
 }
 
 #[cfg(test)]

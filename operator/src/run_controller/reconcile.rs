@@ -9,7 +9,7 @@ use std::{
 
 use darwinlm_api::{
     PruningRun, PruningRunStatus, Retain,
-    conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
+    conditions::{self, ConditionStatus, ConditionType, Finding},
 };
 use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
@@ -24,8 +24,8 @@ use super::{
     expiry::{Expiry, expiry},
     farewell::holds_back,
     finalizer,
-    observe::{observe, observe_claims},
-    observed::Observed,
+    observe::{Look, observe, observe_claims},
+    observed::{Observed, Waiting},
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
 };
@@ -79,7 +79,17 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Some(written) => written.status.clone(),
         None => run.status.clone().unwrap_or_default(),
     };
-    let mut observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
+    let look = Look {
+        client: &context.client,
+        http: &context.http,
+        stall: context.limits.stall,
+        unheard: context.memory.unheard(uid, Instant::now()),
+        now,
+    };
+    let mut observed = observe(look, run, known.clone()).await?;
+    if observed.was_heard {
+        context.memory.heard(uid, Instant::now());
+    }
     let valid = validate(run, &Placement::Pods);
     if let Some(deleted) = &run.metadata.deletion_timestamp {
         let seen = leaving::Seen {
@@ -133,8 +143,8 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
             Ok(next_look(again, due))
         }
         Err(error) => {
-            if let Some(words) = error.for_the_user() {
-                let status = blocked(decision.status, words, run.metadata.generation, now);
+            if let Some(waiting) = error.for_the_user() {
+                let status = blocked(decision.status, &waiting, run.metadata.generation, now);
                 voice.say(status, &Applied::default()).await?;
             }
             Err(error.into())
@@ -164,15 +174,15 @@ async fn carry_out(
 /// The status that says that an action is not possible until somebody changes something.
 fn blocked(
     mut status: PruningRunStatus,
-    words: String,
+    waiting: &Waiting,
     spec_revision: Option<i64>,
     now: Timestamp,
 ) -> PruningRunStatus {
     let finding = Finding {
         type_: ConditionType::Progressing,
         status: ConditionStatus::False,
-        reason: Reason::PodRefused,
-        message: words,
+        reason: waiting.stall.reason(),
+        message: waiting.message(),
     };
     conditions::set(&mut status.conditions, finding, spec_revision, now);
     status

@@ -22,8 +22,7 @@ use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::{EnvVar, PodResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::devices::devices;
-use super::{made_from::MadeFrom, queue::Queue};
+use super::{devices::devices, made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.

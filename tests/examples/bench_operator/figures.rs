@@ -12,8 +12,14 @@ use tokio::net::TcpStream;
 use crate::Failure;
 
 const RECONCILE: &str = "darwinlm_reconcile_duration_seconds_bucket";
-/// Requests that in this cluster only the operator makes: resource, subresource, verb.
-const OWN_REQUESTS: [(&str, &str, &str); 10] = [
+/// Resource, subresource and verb. Without a resource it is the operator's own count, where a list is
+/// a `get`; the others are the API server's, of requests that in this cluster only the operator makes.
+const REQUESTS: [(&str, &str, &str); 15] = [
+    ("", "", "get"),
+    ("", "", "create"),
+    ("", "", "patch"),
+    ("", "", "delete"),
+    ("", "", "watch"),
     ("pruningruns", "status", "APPLY"),
     ("jobs", "", "POST"),
     ("jobs", "", "LIST"),
@@ -75,7 +81,9 @@ impl Figures {
         let server = http_get("/metrics");
         let server = self.client.request_text(server).await?;
         let looks = series(&own, RECONCILE).map(|(labels, value)| (label(labels, "le"), value));
-        let requests = series(&server, "apiserver_request_total").fold(
+        let told = series(&own, "darwinlm_api_requests_total")
+            .chain(series(&server, "apiserver_request_total"));
+        let requests = told.fold(
             BTreeMap::new(),
             |mut sums: BTreeMap<_, f64>, (labels, value)| {
                 let key = ["resource", "subresource", "verb"].map(|name| label(labels, name));
@@ -140,11 +148,14 @@ impl Window {
             })
             .collect();
         looks.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let requests = OWN_REQUESTS.map(|(resource, subresource, verb)| {
+        let requests = REQUESTS.map(|(resource, subresource, verb)| {
             let key = (resource.to_owned(), subresource.to_owned(), verb.to_owned());
             let of = |counters: &Counters| counters.requests.get(&key).copied().unwrap_or_default();
-            let slash = if subresource.is_empty() { "" } else { "/" };
-            let shown = format!("{verb} {resource}{slash}{subresource}");
+            let shown = match (resource, subresource) {
+                ("", _) => format!("all: {verb}"),
+                (_, "") => format!("{verb} {resource}"),
+                _ => format!("{verb} {resource}/{subresource}"),
+            };
             (shown, of(&after) - of(&self.before))
         });
         Ok(Summary {

@@ -65,10 +65,10 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
             Ok(Action::requeue(LOOK.min(context.limits.poll)))
         }
         Err(error) => {
-            if let Some(words) = error.for_the_user() {
+            if let Some(waiting) = error.for_the_user() {
                 let status = blocked(
                     cleaning_up(&seen),
-                    words,
+                    &waiting,
                     seen.run.metadata.generation,
                     seen.now,
                 );

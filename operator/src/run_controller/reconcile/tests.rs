@@ -109,6 +109,7 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
         concurrency: 1,
         poll: Duration::from_secs(10),
         status: Duration::from_secs(5),
+        stall: Duration::from_secs(900),
         clean_up: Duration::from_secs(600),
     };
     let image = WorkerImage {
@@ -236,7 +237,7 @@ async fn a_job_of_somebody_else_is_left_alone_and_named() {
     let progressing = condition(&sent[3], "Progressing");
     assert_eq!(
         (&progressing["status"], &progressing["reason"]),
-        (&json!("False"), &json!("PodRefused"))
+        (&json!("False"), &json!("NameTaken"))
     );
     let message = progressing["message"].as_str().unwrap();
     assert!(message.contains("research/smollm2-prepare-a1"), "{message}");
@@ -543,15 +544,14 @@ async fn a_worker_that_the_network_hides_is_heard_through_its_log() {
         exchange(Method::GET, LOG, 200, line),
     ]);
     let status = PruningRunStatus::default();
-    let observed = observe(
-        &context.client,
-        &context.http,
-        &run(),
-        status,
-        Timestamp::now(),
-    )
-    .await
-    .unwrap();
+    let look = Look {
+        client: &context.client,
+        http: &context.http,
+        stall: context.limits.stall,
+        unheard: Duration::ZERO,
+        now: Timestamp::now(),
+    };
+    let observed = observe(look, &run(), status).await.unwrap();
     assert_eq!(observed.jobs[0].report, Some(report));
     finish(context, server).await;
 }

@@ -243,26 +243,18 @@ fn generation_done(
     (known_genome != Some(&survivor.genome)).then(|| Change::new(What::GenerationDone, note))
 }
 
-/// Progressing that is False for a reason that a person may do something about.
+/// Nothing goes on, for a reason that a person may do something about. What `Accepted` says too is
+/// told by its own event.
 fn stalled(known: &PruningRunStatus, new: &PruningRunStatus) -> Option<Change> {
-    let now = conditions::get(&new.conditions, ConditionType::Progressing)?;
-    let before = conditions::get(&known.conditions, ConditionType::Progressing);
-    let is_same = before.is_some_and(|b| b.status == now.status && b.reason == now.reason);
-    if is_same || now.status != ConditionStatus::False.as_str() {
+    let reason = conditions::stalled(&new.conditions)?;
+    let is_same = conditions::stalled(&known.conditions) == Some(reason);
+    let accepted = conditions::get(&new.conditions, ConditionType::Accepted);
+    let is_told = accepted.is_some_and(|accepted| accepted.reason == reason.as_str());
+    if is_same || is_told {
         return None;
     }
-    let reason: Reason = now.reason.parse().ok()?;
-    let is_stall = matches!(
-        reason,
-        Reason::Unschedulable
-            | Reason::Queued
-            | Reason::ImagePull
-            | Reason::PodRefused
-            | Reason::WorkerFailing
-            | Reason::NodeLost
-            | Reason::Stalled
-    );
-    is_stall.then(|| Change::new(What::Stalled(reason), now.message.as_str()))
+    let now = conditions::get(&new.conditions, ConditionType::Progressing)?;
+    Some(Change::new(What::Stalled(reason), now.message.as_str()))
 }
 
 #[cfg(test)]
