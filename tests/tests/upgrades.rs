@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const SYSTEM: &str = "darwinlm-system";
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 9] = [
     "image.repository=localhost/darwinlm-operator",
     "image.tag=dev",
     "image.pullPolicy=Never",
@@ -25,7 +25,6 @@ const VALUES: [&str; 10] = [
     "test.image.repository=localhost/busybox",
     "test.image.tag=1",
     "test.image.pullPolicy=Never",
-    "pollSeconds=2",
 ];
 
 fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
@@ -33,9 +32,11 @@ fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
     helm.args(arguments).args(["--namespace", SYSTEM]);
     if let Some(chart) = chart {
         helm.arg(chart);
+        // As text: a tag may look like a number.
         for value in VALUES {
-            helm.args(["--set", value]);
+            helm.args(["--set-string", value]);
         }
+        helm.args(["--set", "pollSeconds=2"]);
         helm.args(["--wait", "--timeout", "3m"]);
     }
     let output = helm.output().expect("helm is on the PATH");
