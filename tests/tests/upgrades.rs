@@ -15,17 +15,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const SYSTEM: &str = "darwinlm-system";
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 6] = [
     "image.repository=localhost/darwinlm-operator",
     "image.tag=dev",
     "image.pullPolicy=Never",
     "worker.image.repository=localhost/darwinlm-runner",
     "worker.image.tag=dev",
     "worker.image.pullPolicy=Never",
-    "test.image.repository=localhost/busybox",
-    "test.image.tag=1",
-    "test.image.pullPolicy=Never",
-    "pollSeconds=2",
 ];
 
 fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
@@ -33,9 +29,11 @@ fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
     helm.args(arguments).args(["--namespace", SYSTEM]);
     if let Some(chart) = chart {
         helm.arg(chart);
+        // As text: a tag may look like a number.
         for value in VALUES {
-            helm.args(["--set", value]);
+            helm.args(["--set-string", value]);
         }
+        helm.args(["--set", "pollSeconds=2"]);
         helm.args(["--wait", "--timeout", "3m"]);
     }
     let output = helm.output().expect("helm is on the PATH");
@@ -138,7 +136,6 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     let before = previous(folder.path());
     let chart = repository().join("charts/darwinlm");
     helm(&["install", "darwinlm"], Some(&before));
-    println!("{}", helm(&["test", "darwinlm"], None));
 
     let yaml = TINY_RUN
         .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
