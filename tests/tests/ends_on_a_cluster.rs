@@ -113,7 +113,16 @@ fn readable(namespace: &Namespace) -> String {
     for pod in own(&["get", "pods", "-o", "name"]).lines() {
         text += &own(&["logs", pod]);
     }
-    text + &try_kubectl(&["-n", "darwinlm-system", "logs", "deploy/darwinlm"], None).1
+    let operators = "app.kubernetes.io/component=operator";
+    let logs = [
+        "-n",
+        "darwinlm-system",
+        "logs",
+        "-l",
+        operators,
+        "--tail=-1",
+    ];
+    text + &try_kubectl(&logs, None).1
 }
 
 /// The files that hold a word.
