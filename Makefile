@@ -106,8 +106,8 @@ cluster-test: ## prove that the cluster works and leaves nothing behind (root; 8
 e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-all: build model oldest e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
-	SUITES="on_a_cluster faults_on_a_cluster many_runs_on_a_cluster kueue" tests/e2e.sh
+e2e-all: build model versitygw oldest e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
+	SUITES="on_a_cluster ends_on_a_cluster faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster kueue" tests/e2e.sh
 
 oldest: ## the definition on the oldest Kubernetes that is supported (no root; 12 minutes the first time)
 	DARWINLM_KUBERNETES=1.34.4 tests/api_server.sh on_an_api_server

@@ -38,6 +38,17 @@ pub struct Args {
     /// Seconds between two status writes of one run that only report progress.
     #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "5")]
     pub status_seconds: u32,
+    /// Seconds after which workers that get no further have stalled; four times as many in prepare,
+    /// post-train and export.
+    #[arg(long, env = "DARWINLM_OPERATOR_STALL_SECONDS", default_value = "900")]
+    pub stall_seconds: NonZero<u32>,
+    /// Seconds that a deleted run is held back at most until its prefix is removed from the store.
+    #[arg(
+        long,
+        env = "DARWINLM_OPERATOR_CLEAN_UP_SECONDS",
+        default_value = "600"
+    )]
+    pub clean_up_seconds: u32,
     /// How log lines look.
     #[arg(long, env = "DARWINLM_OPERATOR_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -173,6 +184,8 @@ impl Args {
             concurrency: self.concurrency.get(),
             poll: Duration::from_secs(self.poll_seconds.get().into()),
             status: Duration::from_secs(self.status_seconds.into()),
+            stall: Duration::from_secs(self.stall_seconds.get().into()),
+            clean_up: Duration::from_secs(self.clean_up_seconds.into()),
         }
     }
 }

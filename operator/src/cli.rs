@@ -1,5 +1,6 @@
 //! The user's command: one file per subcommand.
 
+mod gc;
 mod get;
 mod run;
 mod verify;
@@ -27,6 +28,9 @@ enum Command {
     /// Show the runs that a store holds
     #[command(after_help = get::EXAMPLES)]
     Get(get::Get),
+    /// Remove what runs share and no run uses any more
+    #[command(after_help = gc::EXAMPLES)]
+    Gc(gc::Gc),
     /// Replay a run's search from its ledger, and check every file that it rests on
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Verify),
@@ -44,6 +48,7 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
     let done = match arguments.command {
         Command::Run(run) => run::run(run).await,
         Command::Get(get) => get::get(get).await,
+        Command::Gc(gc) => gc::gc(gc).await,
         Command::Verify(verify) => verify::verify(verify).await,
     };
     match done {

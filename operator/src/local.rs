@@ -197,15 +197,15 @@ impl LocalRun {
                 self.folder.make_job(new.key)?;
                 self.jobs.push(LocalJob::new(new));
             }
-            // There is no queue here.
-            Action::Suspend(key) | Action::Withdraw(key) => {
-                find(&mut self.jobs, *key, &|job| job.suspend(true))
-            }
+            Action::Suspend(key) => find(&mut self.jobs, *key, &|job| job.suspend(true)),
             Action::Resume(key) => find(&mut self.jobs, *key, &|job| job.suspend(false)),
             Action::SetParallelism { job: key, workers } => {
                 find(&mut self.jobs, *key, &|job| job.resize(*workers));
             }
-            Action::Delete(key) => self.jobs.retain(|job| job.key() != *key),
+            // There is no queue here: what is withdrawn works on a survivor that is not the last one.
+            Action::Withdraw(key) | Action::Delete(key) => {
+                self.jobs.retain(|job| job.key() != *key);
+            }
         }
         Ok(())
     }

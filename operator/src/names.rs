@@ -62,7 +62,8 @@ impl JobKey {
             | TaskKind::BuildDatabase
             | TaskKind::PostTrain
             | TaskKind::Evaluate
-            | TaskKind::Export => 0,
+            | TaskKind::Export
+            | TaskKind::CleanUp => 0,
         };
         let attempt = labels.get(LABEL_ATTEMPT)?.parse().ok()?;
         Some(Self {

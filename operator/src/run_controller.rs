@@ -4,12 +4,17 @@ pub mod apply;
 pub mod build;
 pub mod decide;
 mod devices;
+pub mod expiry;
+pub mod farewell;
+pub mod finalizer;
 pub mod made_from;
 pub mod memory;
 pub mod observe;
 pub mod observed;
 pub mod queue;
 mod reconcile;
+mod refusal;
+mod said;
 pub mod update_status;
 pub mod validate;
 mod watch;
@@ -36,6 +41,10 @@ pub struct Limits {
     pub poll: Duration,
     /// Between two writes of a status that only tell progress.
     pub status: Duration,
+    /// Workers that get no further for so long have stalled.
+    pub stall: Duration,
+    /// How long a deleted run is held back until its prefix is removed.
+    pub clean_up: Duration,
 }
 
 /// What every reconcile uses.
@@ -61,6 +70,12 @@ pub enum Error {
     /// The status cannot be written.
     #[error("failed to say what was done")]
     UpdateStatus(#[from] update_status::Error),
+    /// The run cannot be held back or let go.
+    #[error("failed to hold the run back or let it go")]
+    Finalizer(#[from] finalizer::Error),
+    /// A run whose time is over cannot be deleted.
+    #[error("failed to delete the run, whose time after its end is over")]
+    Expire(#[source] kube::Error),
     /// All six steps together took too long.
     #[error("gave up after {} s: the API server hardly answers", .0.as_secs())]
     Deadline(Duration),
@@ -73,6 +88,8 @@ impl Error {
             Self::Observe(_) => "observe",
             Self::Apply(error) => error.kind(),
             Self::UpdateStatus(_) => "update_status",
+            Self::Finalizer(_) => "finalizer",
+            Self::Expire(_) => "expire",
             Self::Deadline(_) => "deadline",
         }
     }

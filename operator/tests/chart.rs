@@ -29,7 +29,7 @@ fn rules() -> Vec<Rule> {
     rules.extend(block("darwinlm.kueueRules", &[]));
     // The lease has the release's name.
     let name = "{{ include \"darwinlm.fullname\" . }}";
-    rules.extend(block("darwinlm.lease-rules", &[(name, "lease")]));
+    rules.extend(block("darwinlm.leaseRules", &[(name, "lease")]));
     rules
 }
 
@@ -83,7 +83,7 @@ fn the_operator_may_see_no_secret_and_nothing_by_wildcard() {
 #[test]
 fn the_operator_may_change_no_lease_but_its_own() {
     let leases = block(
-        "darwinlm.lease-rules",
+        "darwinlm.leaseRules",
         &[("{{ include \"darwinlm.fullname\" . }}", "x")],
     );
     for rule in leases {
@@ -114,7 +114,7 @@ fn no_other_template_gives_the_operator_rights() {
                 is_for_people
                     || is_for_alerts
                     || line.contains("include \"darwinlm.rules\"")
-                    || line.contains("include \"darwinlm.lease-rules\""),
+                    || line.contains("include \"darwinlm.leaseRules\""),
                 "{shown}: {line}"
             );
         }

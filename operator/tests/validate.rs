@@ -20,14 +20,6 @@ fn edited(from: &str, to: &str) -> Result<Vec<Task>, (Reason, String)> {
         .map_err(|rejection| (rejection.reason, rejection.message))
 }
 
-/// Validates [`RUN`] with a line added to its spec.
-fn with(line: &str) -> Result<Vec<Task>, (Reason, String)> {
-    edited(
-        "  evaluation: {}\n",
-        &format!("  evaluation: {{}}\n  {line}\n"),
-    )
-}
-
 fn digest(chain: &[Task]) -> String {
     match &chain[0] {
         Task::Prepare { search_digest, .. } => search_digest.clone(),
@@ -63,9 +55,16 @@ fn a_claim_is_a_mounted_folder_in_a_pod() {
     assert_eq!(*threads, Some(2), "1500m is rounded up");
     assert_eq!(run.device, DeviceRequest::Cpu);
     let kinds: Vec<_> = run.chain.iter().map(Task::kind).collect();
-    let measured = |kind: &TaskKind| *kind == TaskKind::Measure;
-    let all: Vec<_> = TaskKind::ALL.into_iter().filter(|k| !measured(k)).collect();
+    let mut all = whole_chain();
+    all.retain(|kind| *kind != TaskKind::Measure);
     assert_eq!(kinds, all);
+}
+
+/// Every task but the one after a run's end.
+fn whole_chain() -> Vec<TaskKind> {
+    let mut all = TaskKind::ALL.to_vec();
+    all.retain(|kind| *kind != TaskKind::CleanUp);
+    all
 }
 
 #[test]
@@ -76,7 +75,7 @@ fn latency_is_measured_before_the_database_is_built_and_only_where_something_cou
     ] {
         let chain = edited(from, to).unwrap();
         let kinds: Vec<_> = chain.iter().map(Task::kind).collect();
-        assert_eq!(kinds, TaskKind::ALL, "{to}");
+        assert_eq!(kinds, whole_chain(), "{to}");
         let Task::Measure { pruning, target } = &chain[1] else {
             panic!("no measure")
         };
@@ -192,22 +191,6 @@ fn a_training_is_as_long_as_data_and_sequences_allow() {
 
 #[test]
 fn what_is_not_yet_supported_is_refused_by_name() {
-    let refused = [
-        (
-            "ttlSecondsAfterFinished: 60",
-            "spec.ttlSecondsAfterFinished",
-        ),
-        ("retain: None", "spec.retain: None"),
-    ];
-    for (line, field) in refused {
-        let (reason, message) = with(line).unwrap_err();
-        assert_eq!(reason, Reason::NotYetSupported, "{line}");
-        assert_eq!(
-            message,
-            format!("{field} is not yet supported; leave it out"),
-            "{line}"
-        );
-    }
     let replaced = [
         (
             "evaluation: {}",
@@ -494,4 +477,37 @@ fn a_task_without_a_device_asks_for_no_gpu() {
     );
     let prepare = pods.of(TaskKind::Prepare).resources;
     assert_eq!(prepare.limits.keys().collect::<Vec<_>>(), ["cpu"]);
+}
+
+#[test]
+fn a_worker_is_given_one_gpu_and_no_more() {
+    let given = |limits: &str| {
+        edited("nvidia.com/gpu: 1", limits).map_err(|(reason, message)| {
+            assert_eq!(reason, Reason::InvalidSpec);
+            message
+        })
+    };
+    for accepted in [
+        "nvidia.com/gpu: 0",
+        "nvidia.com/gpu: \"1\"",
+        "rdma/hca: 4",
+        "amd.com/gpu: 1",
+    ] {
+        assert!(given(accepted).is_ok(), "{accepted}");
+    }
+    assert_eq!(
+        given("nvidia.com/gpu: 4").unwrap_err(),
+        "spec.worker.resources.limits[nvidia.com/gpu] is 4, and a worker computes on one GPU; 1 is \
+         accepted: for more GPUs ask for more workers, as in spec.search.workers"
+    );
+    assert!(
+        given("amd.com/gpu: 2")
+            .unwrap_err()
+            .contains("limits[amd.com/gpu] is 2")
+    );
+    assert_eq!(
+        given("nvidia.com/gpu: 1, nvidia.com/mig-1g.5gb: 1").unwrap_err(),
+        "spec.worker.resources.limits asks for nvidia.com/gpu and nvidia.com/mig-1g.5gb, and a worker \
+         computes on one GPU; one of them is accepted"
+    );
 }

@@ -1,6 +1,7 @@
 //! The commands: each opens what it needs, computes, and closes.
 
 mod build_database;
+mod clean_up;
 mod compute;
 mod context;
 mod evaluate;

@@ -1,9 +1,9 @@
 //! What a worker says while it works: one `TaskReport` that every part adds to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use darwinlm_task::{Progress, TaskReport};
+use darwinlm_task::{Outcome, Progress, TaskReport};
 use tokio::sync::watch;
 
 /// How often a progress line is logged at most.
@@ -13,7 +13,8 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Reporter {
     report: Arc<watch::Sender<TaskReport>>,
-    last_logged: Arc<std::sync::Mutex<Option<Instant>>>,
+    last_logged: Arc<Mutex<Option<Instant>>>,
+    moved: Arc<Mutex<Instant>>,
 }
 
 impl Reporter {
@@ -21,22 +22,38 @@ impl Reporter {
     pub fn new(report: TaskReport) -> Self {
         Self {
             report: Arc::new(watch::Sender::new(report)),
-            last_logged: Arc::new(std::sync::Mutex::new(None)),
+            last_logged: Arc::new(Mutex::new(None)),
+            moved: Arc::new(Mutex::new(Instant::now())),
         }
     }
 
     /// The report as it stands.
     pub fn current(&self) -> TaskReport {
-        self.report.borrow().clone()
+        let mut report = self.report.borrow().clone();
+        if report.outcome == Outcome::Running {
+            let still = locked(&self.moved).elapsed().as_secs();
+            report.still_seconds = u32::try_from(still).unwrap_or(u32::MAX);
+        }
+        report
+    }
+
+    /// Notes that the worker got further, within what the report counts.
+    pub fn moved(&self) {
+        *locked(&self.moved) = Instant::now();
     }
 
     /// Changes the report, and logs a line for readers of the pod's log when it is time.
+    ///
+    /// Device time passes by itself; a report that says anything else than before tells that the
+    /// worker got further.
     pub fn update(&self, change: impl FnOnce(&mut TaskReport)) {
+        let mut before = self.report.borrow().clone();
         self.report.send_modify(change);
-        let mut last = self
-            .last_logged
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        before.gpu_seconds = self.report.borrow().gpu_seconds;
+        if before != *self.report.borrow() {
+            self.moved();
+        }
+        let mut last = locked(&self.last_logged);
         if last.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *last = Some(Instant::now());
             drop(last);
@@ -68,5 +85,59 @@ impl Reporter {
             progress_report = report.to_json(),
             "the task goes on"
         );
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use darwinlm_task::{GpuSeconds, RunIdentity, TaskKind};
+
+    use super::*;
+
+    fn reporter_that_stood_still_for(seconds: u64) -> Reporter {
+        let run = RunIdentity {
+            namespace: "n".to_owned(),
+            name: "r".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let reporter = Reporter::new(TaskReport::running(&run, "w", TaskKind::Search));
+        *locked(&reporter.moved) = Instant::now() - Duration::from_secs(seconds);
+        reporter
+    }
+
+    #[test]
+    fn device_time_alone_is_no_progress() {
+        let reporter = reporter_that_stood_still_for(100);
+        let seconds = GpuSeconds {
+            useful: 7,
+            ..GpuSeconds::default()
+        };
+        reporter.update(|report| report.gpu_seconds = Some(seconds));
+        assert_eq!(reporter.current().still_seconds, 100);
+        reporter.progress(1, 2, "trials");
+        assert_eq!(reporter.current().still_seconds, 0);
+    }
+
+    #[test]
+    fn the_same_progress_again_is_none() {
+        let reporter = reporter_that_stood_still_for(0);
+        reporter.progress(1, 2, "trials");
+        *locked(&reporter.moved) = Instant::now() - Duration::from_secs(100);
+        reporter.progress(1, 2, "trials");
+        assert_eq!(reporter.current().still_seconds, 100);
+        reporter.moved();
+        assert_eq!(reporter.current().still_seconds, 0);
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_stands_still_no_longer() {
+        let reporter = reporter_that_stood_still_for(0);
+        reporter.update(|report| report.outcome = Outcome::Done);
+        *locked(&reporter.moved) = Instant::now() - Duration::from_secs(100);
+        assert_eq!(reporter.current().still_seconds, 0);
     }
 }

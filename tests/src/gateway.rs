@@ -20,12 +20,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a server that knows one key, whose secret is this.
+    /// Starts a server on this machine alone that knows one key, whose secret is this.
     ///
     /// # Panics
     /// When the server is not there or does not start.
     pub fn start(secret: &str) -> Self {
-        Self::serving(secret, None)
+        Self::start_on("127.0.0.1", secret)
+    }
+
+    /// Starts one on this address of the machine.
+    ///
+    /// # Panics
+    /// When the server is not there or does not start.
+    pub fn start_on(host: &str, secret: &str) -> Self {
+        Self::serving(host, secret, None)
     }
 
     /// The same with TLS: its certificate is signed by an authority that nobody knows but who is
@@ -36,14 +44,14 @@ impl Gateway {
     pub fn start_with_tls(secret: &str) -> Self {
         let certificates = TempDir::with_prefix("darwinlm-ca-").expect("a folder can be made");
         make_certificates(certificates.path());
-        Self::serving(secret, Some(certificates))
+        Self::serving("127.0.0.1", secret, Some(certificates))
     }
 
-    fn serving(secret: &str, certificates: Option<TempDir>) -> Self {
+    fn serving(host: &str, secret: &str, certificates: Option<TempDir>) -> Self {
         let folder = TempDir::with_prefix("darwinlm-gateway-").expect("a folder can be made");
         std::fs::create_dir(folder.path().join("bucket")).expect("a bucket can be made");
         let own = certificates.as_ref().map(TempDir::path);
-        let (process, address) = serve(folder.path(), secret, own);
+        let (process, address) = serve(host, folder.path(), secret, own);
         let scheme = if own.is_some() { "https" } else { "http" };
         Self {
             process,
@@ -81,6 +89,19 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Lets nobody be answered any more; the folder stays.
+    ///
+    /// # Panics
+    /// When the server cannot be told.
+    pub fn pause(&self) {
+        let stopped = Command::new("kill")
+            .args(["-STOP", &self.process.id().to_string()])
+            .status();
+        assert!(stopped.is_ok_and(|status| status.success()));
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -91,10 +112,10 @@ impl Drop for Gateway {
 const KEY: &str = "darwinlm";
 
 /// A port that was free a moment ago may be taken by another test: then another is tried.
-fn serve(folder: &Path, secret: &str, certificates: Option<&Path>) -> (Child, String) {
+fn serve(host: &str, folder: &Path, secret: &str, certificates: Option<&Path>) -> (Child, String) {
     let program = program();
     for _ in 0..5 {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let free = TcpListener::bind((host, 0)).expect("a port is free");
         let address = free.local_addr().expect("it has an address").to_string();
         drop(free);
         let tls = certificates.into_iter().flat_map(|own| {

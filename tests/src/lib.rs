@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod local;
 pub mod node;
 pub mod operator;
+pub mod processes;
 pub mod programs;
 pub mod proxy;
 pub mod tiny;

@@ -172,7 +172,8 @@ pub fn finish(child: Child) -> Finished {
     }
 }
 
-/// A whole run in seconds.
+/// A whole run in seconds. Deleted it leaves everything, so that nothing waits for an operator that a story
+/// has ended.
 pub const TINY_RUN: &str = "\
 apiVersion: darwinlm.io/v1alpha1
 kind: PruningRun
@@ -198,5 +199,6 @@ spec:
     workers: 2
   evaluation: {}
   artifacts: {store: pvc://data/store}
+  retain: All
   worker: {device: Cpu, resources: {limits: {cpu: \"1\"}}}
 ";

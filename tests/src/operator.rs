@@ -164,10 +164,15 @@ impl Operator {
         Some((code, body.to_owned()))
     }
 
+    /// What it serves at `/metrics`; nothing while it answers nothing.
+    pub fn metrics(&self) -> String {
+        let answer = self.get("/metrics");
+        answer.map(|(_, text)| text).unwrap_or_default()
+    }
+
     /// Whether it says that it may write.
     pub fn leads(&self) -> bool {
-        self.get("/metrics")
-            .is_some_and(|(_, text)| text.contains("\ndarwinlm_leader 1\n"))
+        self.metrics().contains("\ndarwinlm_leader 1\n")
     }
 
     /// Waits until it leads; returns how long that took.

@@ -71,6 +71,8 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
         .args(["--worker-image", "localhost/darwinlm-runner:dev"])
         .args(["--worker-pull-policy", "Never", "--poll-seconds", "1"])
         .args(["--status-seconds", "1", "--listen", "127.0.0.1:0"])
+        // Who was killed would have to wait for the lease that it held.
+        .arg("--leader-elect=false")
         // The only one: each renewal of a lease would be one more write to die at.
         .arg("--leader-elect=false")
         .env("KUBECONFIG", &kubeconfig)
@@ -178,8 +180,10 @@ fn deleting_a_run_in_the_middle_of_its_search_leaves_nothing() {
         assert!(ours.is_empty(), "{what} are left: {ours:?}");
     }
     println!("run, Jobs and pods were gone after {seconds:.1} s");
-    let stays = there.path().join("store/runs/gone.tiny/ledger");
-    assert!(stays.exists(), "what the store keeps by default stays");
+    let own = there.path().join("store/runs/gone.tiny");
+    assert!(!own.exists(), "by default nothing of its own prefix stays");
+    let shared = there.path().join("store/databases");
+    assert!(shared.exists(), "what runs share stays");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Local, finish};
+use darwinlm_tests::processes::{kill, processes, workers_below};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -54,7 +54,7 @@ fn workers_killed_ten_times_change_nothing() {
         std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % 700)));
         let workers = workers_below(run.id());
         if let Some(worker) = workers.get(random.next_u32() as usize % workers.len().max(1)) {
-            kill(*worker);
+            kill(worker.id);
             killed += 1;
         }
     }
@@ -119,22 +119,6 @@ fn results(store: &Path) -> BTreeSet<std::path::PathBuf> {
         .collect()
 }
 
-fn kill(process: u32) {
-    let _ = Command::new("kill")
-        .arg("-KILL")
-        .arg(process.to_string())
-        .status();
-}
-
-/// The worker processes that a run started.
-fn workers_below(run: u32) -> Vec<u32> {
-    processes()
-        .into_iter()
-        .filter(|process| process.parent == run && process.name.starts_with("darwinlm-runner"))
-        .map(|process| process.id)
-        .collect()
-}
-
 /// A killed run's workers are told by the kernel, and end by themselves.
 fn wait_until_no_worker_runs(world: &Path) {
     let world = world.to_string_lossy().into_owned();
@@ -154,40 +138,4 @@ fn wait_until_no_worker_runs(world: &Path) {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-struct Process {
-    id: u32,
-    parent: u32,
-    name: String,
-    environment: String,
-}
-
-fn processes() -> Vec<Process> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let id = entry.file_name().to_str()?.parse().ok()?;
-            let read = |name: &str| {
-                let bytes = std::fs::read(entry.path().join(name)).ok()?;
-                Some(String::from_utf8_lossy(&bytes).into_owned())
-            };
-            let status = read("status")?;
-            let field = |key: &str| {
-                status
-                    .lines()
-                    .find_map(|line| line.strip_prefix(key))
-                    .map(|v| v.trim().to_owned())
-            };
-            Some(Process {
-                id,
-                parent: field("PPid:")?.parse().ok()?,
-                name: field("Name:")?,
-                environment: read("environ").unwrap_or_default(),
-            })
-        })
-        .collect()
 }

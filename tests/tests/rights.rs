@@ -14,6 +14,8 @@ fn used_elsewhere() -> BTreeSet<(String, String)> {
     let mut rights = vec![
         // Where the admission plug-in OwnerReferencesPermissionEnforcement is on.
         ("update", "darwinlm.io/pruningruns/finalizers"),
+        // `spec.ttlSecondsAfterFinished`: the stories of how runs end.
+        ("delete", "darwinlm.io/pruningruns"),
         // Where the network keeps the operator from a worker's pod.
         ("get", "pods/log"),
         // A Job whose creation was not answered: the story that kills the operator at every write,
@@ -22,9 +24,14 @@ fn used_elsewhere() -> BTreeSet<(String, String)> {
     ];
     if std::env::var_os("DARWINLM_WITHOUT_NODE").is_some() {
         rights.extend([
+            // The finalizer of a run that does not retain all.
+            ("patch", "darwinlm.io/pruningruns"),
             // All but the last three search Jobs that ended.
             ("delete", "batch/jobs"),
         ]);
+    } else {
+        // Where a Job or a pod stands still and does not say why: the stories of why runs do.
+        rights.push(("list", "events.k8s.io/events"));
     }
     let owned = |(verb, resource): (&str, &str)| (verb.to_owned(), resource.to_owned());
     rights.into_iter().map(owned).collect()

@@ -51,9 +51,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do; the same rules for every namespace or for those watched. */}}
 {{- define "darwinlm.rules" -}}
+# patch: the finalizer of a run whose prefix is to be removed. delete: ttlSecondsAfterFinished.
 - apiGroups: [darwinlm.io]
   resources: [pruningruns]
-  verbs: [list, watch]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [darwinlm.io]
   resources: [pruningruns/status]
   verbs: [patch]
@@ -74,9 +75,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
+# Written of runs; listed of one Job, pod or claim that stands still, for what is said nowhere else.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create, patch, list]
 {{- end }}
 
 {{/* With kueue.enabled: why a Job waits in its queue. */}}
@@ -87,7 +89,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/* Leader election, in the operator's own namespace. A name cannot restrict what is created. */}}
-{{- define "darwinlm.lease-rules" -}}
+{{- define "darwinlm.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -5,8 +5,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+mod stall;
 mod words;
 
+pub use stall::{Stall, stalled};
 pub use words::{ConditionType, Reason, UnknownWord};
 
 /// Whether a condition holds.

@@ -184,11 +184,13 @@ pub struct PruningRunSpec {
     /// Gives all devices back and starts nothing until this is false again.
     #[serde(default)]
     pub suspend: bool,
-    /// What deletion keeps of the run's own prefix in the store: `All`, `Export` (what was
-    /// exported, and the report) or `None`.
+    /// What deletion keeps of the run's own prefix in the store, `runs/<namespace>.<name>/`: `All`;
+    /// `Export`, the report and what was exported into the prefix; or `None`. Exports elsewhere, and what
+    /// runs share, always stay. May change until the run is gone.
     #[serde(default)]
     pub retain: Retain,
-    /// The run is deleted so many seconds after it has finished. Absent: it stays.
+    /// The run is deleted so many seconds after it has finished, whatever came of it. Absent: it stays.
+    /// May change at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::{
-    conditions::{ConditionType, Reason},
+    conditions::{ConditionType, Reason, Stall},
     manifest,
 };
 
@@ -163,5 +163,14 @@ fn words(text: &mut String) {
     text.push_str("\n## Reasons\n\n| reason | meaning |\n|---|---|\n");
     for word in Reason::ALL {
         let _ = writeln!(text, "| `{word}` |{} |", word.meaning());
+    }
+    text.push_str(
+        "\n## Why a run does not move\n\nEvery cause that `Progressing=False` tells, the weightiest first: \
+         where several hold, the first is told. The message holds who said what, and the remedy.\n\n\
+         | what is seen | reason | remedy |\n|---|---|---|\n",
+    );
+    for stall in Stall::ALL {
+        let (seen, reason, remedy) = (stall.seen().trim(), stall.reason(), stall.remedy());
+        let _ = writeln!(text, "| {seen} | `{reason}` | {remedy} |");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Retain {
     /// Everything.
     All,
-    /// What was exported, and the report.
+    /// The report, and what was exported into the prefix.
     #[default]
     Export,
     /// Nothing.

@@ -84,6 +84,8 @@ pub enum Stage {
     Queued,
     /// Suspended by the user.
     Suspended,
+    /// Deleted, and removing its own prefix from the store.
+    CleaningUp,
     /// Ended as asked.
     Succeeded,
     /// Ended without a result.

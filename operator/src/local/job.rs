@@ -11,7 +11,7 @@ use super::worker::{Exit, Worker, pause};
 use crate::names::JobKey;
 use crate::run_controller::decide::NewJob;
 use crate::run_controller::made_from::MadeFrom;
-use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit};
+use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit, sign_of_exit};
 
 /// Failures that a Job replaces workers for, as in the Jobs of a cluster.
 const BACKOFF_LIMIT: u32 = 6;
@@ -142,6 +142,7 @@ impl LocalJob {
                     worker,
                     code: exit.code,
                     message,
+                    stall: sign_of_exit(exit.code),
                 },
             );
             self.exits.truncate(EXITS);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use darwinlm_api::conditions::{ConditionType, get};
+use darwinlm_api::conditions::{ConditionType, get, stalled};
 use darwinlm_api::{PruningRunStatus, Stage};
 use darwinlm_task::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -192,9 +192,11 @@ fn warning(status: &PruningRunStatus) -> Option<String> {
     if let Some(accepted) = accepted.filter(|accepted| accepted.status == "False") {
         return Some(accepted.message.clone());
     }
+    stalled(&status.conditions)?;
     let condition = get(&status.conditions, ConditionType::Progressing)?;
-    let waits = condition.status == "False" && condition.reason == "WorkerFailing";
-    waits.then(|| condition.message.clone())
+    // Remedies are those of a cluster.
+    let words = condition.message.split(". Remedy: ").next()?;
+    Some(words.to_owned())
 }
 
 fn short(number: &str) -> String {

@@ -13,6 +13,7 @@ use prometheus::{GaugeVec, Opts, Registry, proto::MetricFamily};
 struct Gauges {
     info: GaugeVec,
     condition: GaugeVec,
+    stalled: GaugeVec,
     generation: GaugeVec,
     generations: GaugeVec,
     fitness: GaugeVec,
@@ -49,6 +50,11 @@ impl Gauges {
                 "darwinlm_run_condition",
                 "1 where the condition is True, 0 where it is False or Unknown.",
                 &["type"],
+            ),
+            stalled: gauge(
+                "darwinlm_run_stalled",
+                "1 while the run does not move, labelled with the reason of Progressing=False.",
+                &["reason"],
             ),
             generation: gauge("darwinlm_run_generation", "Generations in the ledger.", &[]),
             generations: gauge("darwinlm_run_generations", "Generations asked for.", &[]),
@@ -127,6 +133,9 @@ impl Gauges {
                 );
             }
         }
+        if let Some(reason) = conditions::stalled(found) {
+            set(&self.stalled, &[reason.as_str()], 1.0);
+        }
         if let Some(SearchStatus {
             generation,
             survivor,
@@ -187,6 +196,7 @@ impl Gauges {
         let Self {
             info,
             condition,
+            stalled,
             generation,
             generations,
             fitness,
@@ -201,6 +211,7 @@ impl Gauges {
         for gauge in [
             info,
             condition,
+            stalled,
             generation,
             generations,
             fitness,
@@ -270,6 +281,30 @@ mod tests {
             r#"darwinlm_run_gpu_seconds{cause="lost",name="a",namespace="research"} 3"#,
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_does_not_move_says_why_until_it_does() {
+        let waits = |status: &str, reason: &str| {
+            let mut run = (*run("a")).clone();
+            run.status = serde_json::from_value(serde_json::json!({"conditions": [
+                {"type": "Progressing", "status": status, "reason": reason, "message": "",
+                 "lastTransitionTime": "2026-01-01T12:00:00Z"}]}))
+            .unwrap();
+            Metrics::new().text(&[Arc::new(run)])
+        };
+        let line = r#"darwinlm_run_stalled{name="a",namespace="research",reason="NoProgress"} 1"#;
+        assert!(waits("False", "NoProgress").contains(line));
+        for (status, reason) in [
+            ("True", "Searching"),
+            ("False", "Suspended"),
+            ("False", "Finished"),
+        ] {
+            assert!(
+                !waits(status, reason).contains("darwinlm_run_stalled{"),
+                "{reason}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! Client: carries out a decision's actions, in their order.
 
+use darwinlm_api::conditions::Stall;
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client, ResourceExt,
@@ -12,6 +13,9 @@ use super::{
     build::{self, WorkerImage},
     decide::{Action, NewJob},
     observe::is_owned,
+    observed::Waiting,
+    refusal::refusal,
+    said::said,
     validate::ValidatedRun,
 };
 use crate::names::{JobKey, MANAGER};
@@ -21,6 +25,8 @@ use crate::names::{JobKey, MANAGER};
 pub struct Applied {
     /// The Jobs that were made, not those that were there already.
     pub created: Vec<JobKey>,
+    /// Whether the namespace is being deleted: no Job can be made in it any more.
+    pub namespace_leaves: bool,
 }
 
 /// What could not be done.
@@ -69,9 +75,16 @@ impl Error {
     }
 
     /// What a user can change, for the run's status.
-    pub fn for_the_user(&self) -> Option<String> {
+    pub fn for_the_user(&self) -> Option<Waiting> {
         match self {
-            Self::NameTaken { .. } | Self::Refused { .. } => Some(self.to_string()),
+            Self::NameTaken { namespace, name } => Some(Waiting {
+                stall: Stall::NameTaken,
+                words: format!("Job {namespace}/{name} exists and belongs to another owner"),
+            }),
+            Self::Refused { name, words } => Some(Waiting {
+                stall: refusal(words, Stall::JobRefused),
+                words: format!("the API server refuses Job {name}: {}", said(words)),
+            }),
             Self::Call { .. } => None,
         }
     }
@@ -101,11 +114,7 @@ impl<'a> Jobs<'a> {
         let mut applied = Applied::default();
         for action in actions {
             match action {
-                Action::Create(new) => {
-                    if self.create(new).await? {
-                        applied.created.push(new.key);
-                    }
-                }
+                Action::Create(new) => self.create(new, &mut applied).await?,
                 Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
                 Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
                 Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
@@ -118,8 +127,8 @@ impl<'a> Jobs<'a> {
         Ok(applied)
     }
 
-    /// Makes a Job; false when this run has it already, as after an answer that was lost.
-    async fn create(&self, new: &NewJob) -> Result<bool, Error> {
+    /// Makes a Job, unless this run has it already, as after an answer that was lost.
+    async fn create(&self, new: &NewJob, applied: &mut Applied) -> Result<(), Error> {
         let job = build::job(self.run, new, self.image);
         let name = job.name_any();
         let post = PostParams {
@@ -127,26 +136,20 @@ impl<'a> Jobs<'a> {
             ..PostParams::default()
         };
         match self.api.create(&post, &job).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                applied.created.push(new.key);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                self.accept_existing(name).await.map(|()| false)
+                self.accept_existing(name).await
             }
             Err(kube::Error::Api(status)) if is_leaving(&status) => {
                 // The namespace is going, and the run with it.
                 tracing::debug!(name, "no Job is made in a terminating namespace");
-                Ok(false)
+                applied.namespace_leaves = true;
+                Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
-                Err(Error::Refused {
-                    name,
-                    words: status.message.clone(),
-                })
-            }
-            Err(source) => Err(Error::Call {
-                verb: "create",
-                name,
-                source,
-            }),
+            Err(source) => Err(failed("create", name, source)),
         }
     }
 
@@ -176,11 +179,7 @@ impl<'a> Jobs<'a> {
         match self.api.patch(&name, &parameters, &patch).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(Error::Call {
-                verb: "patch",
-                name,
-                source,
-            }),
+            Err(source) => Err(failed("patch", name, source)),
         }
     }
 
@@ -197,6 +196,22 @@ impl<'a> Jobs<'a> {
                 source,
             }),
         }
+    }
+}
+
+/// A refusal that somebody has to do something about, or a call that may work the next time. What a
+/// webhook that is away makes of a call is the server's own error, by its code.
+fn failed(verb: &'static str, name: String, source: kube::Error) -> Error {
+    match source {
+        kube::Error::Api(status)
+            if status.is_forbidden()
+                || status.is_invalid()
+                || refusal(&status.message, Stall::JobRefused) != Stall::JobRefused =>
+        {
+            let words = status.message.clone();
+            Error::Refused { name, words }
+        }
+        source => Error::Call { verb, name, source },
     }
 }
 

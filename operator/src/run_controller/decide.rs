@@ -58,7 +58,15 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
         actions.push(Action::Create((**new_job).clone()));
     }
     actions.extend(forgettable(observed, &status));
-    let ended = speak::speak(run, &step, objection.as_ref(), &mut status, now);
+    let not_bound = claims::not_bound(run, observed);
+    let ended = speak::speak(
+        run,
+        &step,
+        objection.as_ref(),
+        not_bound.as_ref(),
+        &mut status,
+        now,
+    );
     let at_work = matches!(step, Step::Start(_) | Step::Hold(..))
         || matches!(step, Step::Watch(job) if !run.suspend || job.state != JobState::Suspended);
     Decision {
@@ -91,9 +99,9 @@ pub fn reject(
     }
 }
 
-/// The condition that says that a task is done.
-pub const fn done_condition(task: TaskKind) -> ConditionType {
-    match task {
+/// The condition that says that a task is done; none speaks of what happens after the run.
+pub const fn done_condition(task: TaskKind) -> Option<ConditionType> {
+    Some(match task {
         TaskKind::Prepare => ConditionType::Prepared,
         TaskKind::Measure => ConditionType::Measured,
         TaskKind::BuildDatabase => ConditionType::DatabaseReady,
@@ -101,7 +109,8 @@ pub const fn done_condition(task: TaskKind) -> ConditionType {
         TaskKind::PostTrain => ConditionType::Trained,
         TaskKind::Evaluate => ConditionType::Evaluated,
         TaskKind::Export => ConditionType::Exported,
-    }
+        TaskKind::CleanUp => return None,
+    })
 }
 
 /// Brings live Jobs to the size that the spec asks for now.
@@ -154,9 +163,13 @@ fn forgettable(observed: &Observed, status: &PruningRunStatus) -> Vec<Action> {
         .filter(|job| job.key.first_generation < remembered && job.generation() <= remembered);
     let jobs = observed.jobs.iter();
     let early = jobs.filter(|job| budget::is_early(job.key.task, status));
+    let leave = |job: &ObservedJob| match job.is_live() {
+        true => Action::Withdraw(job.key),
+        false => Action::Delete(job.key),
+    };
     finished
         .chain(early)
         .filter(|job| !job.deleting)
-        .map(|job| Action::Delete(job.key))
+        .map(leave)
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use darwinlm_api::PruningRunStatus;
@@ -18,6 +18,7 @@ pub struct Memory {
 struct Remembered {
     written: Option<Written>,
     failures: u32,
+    heard: Option<Instant>,
 }
 
 /// The last status that was written, and when.
@@ -55,6 +56,18 @@ impl Memory {
         remembered.failures
     }
 
+    /// For how long no worker of the run was heard, as far as this process knows.
+    pub fn unheard(&self, uid: &str, now: Instant) -> Duration {
+        let mut runs = self.lock();
+        let heard = &mut runs.entry(uid.to_owned()).or_default().heard;
+        now.saturating_duration_since(*heard.get_or_insert(now))
+    }
+
+    /// Notes that a worker of the run was heard.
+    pub fn heard(&self, uid: &str, now: Instant) {
+        self.lock().entry(uid.to_owned()).or_default().heard = Some(now);
+    }
+
     /// Forgets every run but these.
     pub fn keep_only(&self, uids: &HashSet<String>) {
         self.lock().retain(|uid, _| uids.contains(uid));
@@ -78,6 +91,16 @@ mod tests {
         );
         memory.succeeded("a");
         assert_eq!(memory.failed("a"), 1);
+    }
+
+    #[test]
+    fn a_run_is_unheard_since_it_was_heard_last_or_first_looked_at() {
+        let (memory, start) = (Memory::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(memory.unheard("a", start), Duration::ZERO);
+        assert_eq!(memory.unheard("a", after(60)), Duration::from_secs(60));
+        memory.heard("a", after(70));
+        assert_eq!(memory.unheard("a", after(75)), Duration::from_secs(5));
     }
 
     #[test]

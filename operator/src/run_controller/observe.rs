@@ -1,15 +1,20 @@
 //! Client: a run's Jobs, pods, reports and claims, as the state machine sees them.
 
 mod claims;
+mod events;
 mod job;
 mod pod;
 mod report;
+mod stillness;
 mod workloads;
 
 use std::time::Duration;
 
-use darwinlm_api::{PruningRun, PruningRunStatus};
-use darwinlm_task::{RunIdentity, TaskReport};
+use darwinlm_api::{
+    PruningRun, PruningRunStatus,
+    conditions::{self, ConditionType},
+};
+use darwinlm_task::{RunIdentity, TaskKind, TaskReport};
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -25,8 +30,10 @@ use super::{
     observed::{JobState, Observed},
     queue,
 };
-use crate::names::{JobKey, LABEL_RUN};
+use crate::names::{JobKey, LABEL_RUN, LABEL_TASK};
 pub use claims::observe_claims;
+use events::{Events, said_of};
+use stillness::Asked;
 
 /// A worker that does not answer in this time is asked through its log.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -34,6 +41,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const LOG_ANSWER: Duration = Duration::from_secs(4);
 /// Lines of a log that are searched for progress.
 const LOG_LINES: i64 = 200;
+/// Workers that are asked at most when the first one stands still.
+const ASKED: usize = 32;
 
 /// What there is cannot be seen.
 #[derive(Debug, thiserror::Error)]
@@ -49,20 +58,35 @@ pub enum Error {
     Claims(#[source] kube::Error),
 }
 
+/// What a look is made with.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// For workers.
+    pub http: &'a reqwest::Client,
+    /// Workers that get no further for so long have stalled.
+    pub stall: Duration,
+    /// For how long no worker of the run could be asked, as far as this process knows.
+    pub unheard: Duration,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Looks at a run: two lists, one question to one worker if any is at work, and one to Kueue for a
-/// Job that waits in its queue.
+/// Job that waits in its queue. Where something stands still, other workers are asked, too, and
+/// events are read.
 ///
 /// Jobs are listed, not read from a cache: a cache that is behind would let a Job be made twice.
 ///
 /// # Errors
 /// When Jobs or pods cannot be listed. A worker that cannot be asked is no error.
 pub async fn observe(
-    client: &Client,
-    http: &reqwest::Client,
+    look: Look<'_>,
     run: &PruningRun,
     status: PruningRunStatus,
-    now: Timestamp,
 ) -> Result<Observed, Error> {
+    let Look { client, now, .. } = look;
     let identity = RunIdentity {
         namespace: run.namespace().unwrap_or_default(),
         name: run.name_any(),
@@ -81,23 +105,47 @@ pub async fn observe(
         let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
         api.list(&of_this_run).await.map_err(Error::Pods)?.items
     };
-    let mut observed = see(&jobs, &pods, &identity, status, now);
+    let mut events = Events::new();
+    for uid in silent(&jobs, &pods, now) {
+        let said = said_of(client, &identity.namespace, &uid).await;
+        events.insert(uid, said);
+    }
+    let mut observed = see(&jobs, &pods, &identity, status, &events, now);
     for ((_, job), seen) in jobs.iter().zip(&mut observed.jobs) {
         if let (JobState::Queued, Some(queue)) = (&seen.state, &seen.queue) {
             let said = workloads::ask(client, job, now).await;
             seen.waiting = Some(queue::waiting(&job.name_any(), queue, &said));
         }
     }
-    if let Some((key, worker)) = one_worker_at_work(&observed, &pods, &identity) {
-        let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
-        let said = ask(http, &api, worker).await;
-        hear(
-            &mut observed,
-            key,
-            said.filter(|said| report::is_of(said, &identity, key.task)),
-        );
+    if let Some((key, workers)) = workers_at_work(&observed, &pods, &identity) {
+        let asked = ask_some(look, &identity, key, &workers).await;
+        let stillness = stillness::find(key.task, &asked, look.stall, look.unheard, now);
+        let said = asked.into_iter().find_map(|asked| asked.report);
+        observed.was_heard = said.is_some();
+        hear(&mut observed, key, said);
+        if let Some(job) = observed.jobs.iter_mut().find(|job| job.key == key) {
+            job.waiting = stillness.or(job.waiting.take());
+        }
     }
     Ok(observed)
+}
+
+/// The pods of a deleted run that have not ended, but for those that clean up after it.
+///
+/// # Errors
+/// When pods cannot be listed.
+pub async fn pods_left(client: &Client, run: &PruningRun) -> Result<usize, Error> {
+    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", run.name_any()));
+    let api = Api::<Pod>::namespaced(client.clone(), &run.namespace().unwrap_or_default());
+    let pods = api.list(&of_this_run).await.map_err(Error::Pods)?.items;
+    let cleans_up = |pod: &Pod| {
+        let task = pod.labels().get(LABEL_TASK);
+        task.is_some_and(|task| task == TaskKind::CleanUp.name())
+    };
+    let left = pods
+        .iter()
+        .filter(|pod| pod::is_active(pod) && !cleans_up(pod));
+    Ok(left.count())
 }
 
 /// Everything but what running workers say. Pure.
@@ -106,21 +154,49 @@ fn see(
     pods: &[Pod],
     identity: &RunIdentity,
     status: PruningRunStatus,
+    events: &Events,
     now: Timestamp,
 ) -> Observed {
+    let suspended = conditions::get(&status.conditions, ConditionType::Suspended);
+    let seen = job::Seen {
+        identity,
+        events,
+        suspended_since: suspended
+            .filter(|suspended| suspended.status == "True")
+            .map(|suspended| suspended.last_transition_time.0),
+        now,
+    };
     let jobs = jobs
         .iter()
-        .map(|(key, job)| {
-            let uid = job.uid().unwrap_or_default();
-            let own: Vec<&Pod> = pods.iter().filter(|pod| is_owned(*pod, &uid)).collect();
-            job::observed(*key, job, &own, identity, now)
-        })
+        .map(|(key, job)| job::observed(*key, job, &own(pods, job), &seen))
         .collect();
     Observed {
         jobs,
         status,
         ..Observed::default()
     }
+}
+
+/// The pods of a Job.
+fn own<'a>(pods: &'a [Pod], job: &Job) -> Vec<&'a Pod> {
+    let uid = job.uid().unwrap_or_default();
+    pods.iter().filter(|pod| is_owned(*pod, &uid)).collect()
+}
+
+/// The UIDs of what stands still and does not say why itself: of each live Job that lacks pods, and
+/// of its first pod that does not start. Pure.
+fn silent(jobs: &[(JobKey, Job)], pods: &[Pod], now: Timestamp) -> Vec<String> {
+    let mut uids = Vec::new();
+    for (_, job) in jobs {
+        let own = own(pods, job);
+        let may_work = job.spec.as_ref().and_then(|spec| spec.suspend) != Some(true);
+        if may_work && job::lacks_pods(job, &own, now) {
+            uids.extend(job.uid());
+        }
+        let waits = own.iter().find(|pod| pod::is_silent(pod, now));
+        uids.extend(waits.and_then(|pod| pod.uid()));
+    }
+    uids
 }
 
 /// The Jobs under our labels that this very run owns.
@@ -141,33 +217,67 @@ pub(super) fn is_owned(object: &impl ResourceExt, uid: &str) -> bool {
     !uid.is_empty() && object.owner_references().iter().any(is_owner)
 }
 
-/// The worker to ask: all of a run say the same, so the first by name will do.
-fn one_worker_at_work<'a>(
+/// The workers to ask, the first by name first: all of a run say the same, so one will do.
+fn workers_at_work<'a>(
     observed: &Observed,
     pods: &'a [Pod],
     identity: &RunIdentity,
-) -> Option<(JobKey, &'a Pod)> {
-    let key = observed.live_jobs().first()?.key;
-    let labels = key.labels(&identity.name);
+) -> Option<(JobKey, Vec<&'a Pod>)> {
+    let live = observed.live_jobs();
+    let job = live.first()?;
+    let labels = job.key.labels(&identity.name);
     let is_of_job = |pod: &&Pod| labels.iter().all(|(k, v)| pod.labels().get(k) == Some(v));
-    let worker = pods
+    let mut workers: Vec<_> = pods
         .iter()
         .filter(is_of_job)
         .filter(|pod| pod::is_at_work(pod))
-        .min_by_key(|pod| pod.name_any())?;
-    Some((key, worker))
+        .collect();
+    workers.sort_by_key(|pod| pod.name_any());
+    let holds_workers = !matches!(job.state, JobState::Suspended | JobState::Queued);
+    let is_asked = holds_workers && !workers.is_empty();
+    is_asked.then_some((job.key, workers))
 }
 
-/// Asks a worker over the pod network, or reads its log where that refuses.
-async fn ask(http: &reqwest::Client, api: &Api<Pod>, worker: &Pod) -> Option<TaskReport> {
+/// Asks the first worker; where it stands still, or does not answer, the others, too.
+async fn ask_some(
+    look: Look<'_>,
+    identity: &RunIdentity,
+    key: JobKey,
+    workers: &[&Pod],
+) -> Vec<Asked> {
+    let api = Api::<Pod>::namespaced(look.client.clone(), &identity.namespace);
+    let question = async |worker: &&Pod| {
+        let said = ask(look.http, &api, worker).await;
+        let said = said.filter(|(report, _)| report::is_of(report, identity, key.task));
+        Asked::new(worker, said, look.now)
+    };
+    let Some((first, others)) = workers.split_first() else {
+        return Vec::new();
+    };
+    let mut asked = vec![question(first).await];
+    if asked[0].stands_still() {
+        let others = others.iter().take(ASKED).map(question);
+        asked.extend(futures::future::join_all(others).await);
+    }
+    asked
+}
+
+/// Asks a worker over the pod network, or reads its log where that refuses: then its words have an
+/// age.
+async fn ask(
+    http: &reqwest::Client,
+    api: &Api<Pod>,
+    worker: &Pod,
+) -> Option<(TaskReport, Option<Timestamp>)> {
     if let Some(address) = pod::address(worker, PORT)
         && let Some(report) = progress(http, &format!("http://{address}/progress")).await
     {
-        return Some(report);
+        return Some((report, None));
     }
     let parameters = LogParams {
         container: Some(CONTAINER.to_owned()),
         tail_lines: Some(LOG_LINES),
+        timestamps: true,
         ..LogParams::default()
     };
     let name = worker.name_any();

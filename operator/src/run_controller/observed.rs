@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use darwinlm_api::PruningRunStatus;
-use darwinlm_task::{Outcome, TaskKind, TaskReport};
+use darwinlm_api::{PruningRunStatus, conditions::Stall};
+use darwinlm_task::{ExitCode, Outcome, TaskKind, TaskReport};
 
-use super::made_from::MadeFrom;
+use super::{made_from::MadeFrom, said::bounded};
 use crate::names::JobKey;
+
+/// Longest sentence of a condition before its remedy.
+const SENTENCE_BYTES: usize = 736;
 
 /// What a backend sees of a run. Jobs in the cluster and groups of processes on one machine are
 /// turned into the same thing, so that one state machine serves both.
@@ -17,6 +20,8 @@ pub struct Observed {
     /// The run's claims by name, where somebody looked at them: see
     /// [`asks_for_claims`](super::decide::asks_for_claims). Empty on one machine.
     pub claims: BTreeMap<String, ObservedClaim>,
+    /// Whether a worker at work could be asked.
+    pub was_heard: bool,
     /// The run's status as this operator wrote it last: what is remembered when Jobs are gone.
     /// Default for a run that was never looked at.
     pub status: PruningRunStatus,
@@ -31,6 +36,9 @@ pub enum ObservedClaim {
     Found {
         /// In Kubernetes' words, as `ReadWriteOnce`: what it asks for and what its volume gives.
         access_modes: BTreeSet<String>,
+        /// Why it has no volume, in the words of its phase and of who should give it one; `None`
+        /// once it has one.
+        unbound: Option<String>,
     },
 }
 
@@ -56,7 +64,8 @@ pub struct ObservedJob {
     pub report: Option<TaskReport>,
     /// How workers ended that did not succeed, newest first; a bounded number of them.
     pub exits: Vec<WorkerExit>,
-    /// Why a worker cannot start, in the words of scheduler, kubelet, API server or queue.
+    /// Why a worker cannot start, does not leave or gets no further: of several causes the
+    /// weightiest.
     pub waiting: Option<Waiting>,
     /// What its workers hold or held, where the task needs a device; nothing on one machine.
     pub held: Vec<Held>,
@@ -111,15 +120,39 @@ pub struct WorkerExit {
     pub code: Option<i32>,
     /// What it or its platform said last, as `OOMKilled`; may be empty.
     pub message: String,
+    /// What it is a sign of.
+    pub stall: Stall,
 }
 
-/// Why a worker cannot start.
+/// What an exit code is a sign of; `None` is a signal.
+pub fn sign_of_exit(code: Option<i32>) -> Stall {
+    match code.and_then(ExitCode::from_code) {
+        Some(ExitCode::OutOfMemory) => Stall::DeviceOutOfMemory,
+        Some(ExitCode::BadData) => Stall::BadData,
+        Some(ExitCode::InputMissing) => Stall::InputMissing,
+        Some(ExitCode::StoreUnavailable) => Stall::StoreUnavailable,
+        Some(ExitCode::TryAgain) => Stall::Interrupted,
+        Some(ExitCode::PermissionDenied) => Stall::PermissionDenied,
+        Some(ExitCode::BadSpec) => Stall::InvalidSpec,
+        Some(ExitCode::Done | ExitCode::Usage | ExitCode::Bug) | None => Stall::WorkerFailing,
+    }
+}
+
+/// Why a worker cannot start, does not leave or gets no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The reason for the `Progressing` condition.
-    pub reason: darwinlm_api::conditions::Reason,
-    /// In the words of whoever makes it wait.
-    pub message: String,
+    /// The cause: gives reason and remedy.
+    pub stall: Stall,
+    /// One sentence in the words of whoever makes it wait: scheduler, kubelet, API server, queue.
+    pub words: String,
+}
+
+impl Waiting {
+    /// What the condition says: the sentence, then what to do about it, which is never cut off.
+    pub fn message(&self) -> String {
+        let words = bounded(self.words.trim(), SENTENCE_BYTES).trim_end_matches('.');
+        format!("{words}. Remedy: {}", self.stall.remedy())
+    }
 }
 
 impl ObservedJob {
@@ -165,5 +198,23 @@ impl Observed {
         let mut live: Vec<_> = self.jobs.iter().filter(|job| job.is_live()).collect();
         live.sort_by_key(|job| job.key);
         live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_never_cut_off() {
+        for stall in Stall::ALL {
+            let waiting = Waiting {
+                stall: *stall,
+                words: "because ".repeat(1000),
+            };
+            let message = waiting.message();
+            assert!(message.ends_with(stall.remedy()), "{stall:?}");
+            assert!(message.len() <= 1024, "{stall:?}: {}", message.len());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use darwinlm_api::conditions::Reason;
+use darwinlm_api::conditions::Stall;
 use serde_json::Value;
 
 use super::observed::Waiting;
@@ -82,9 +82,18 @@ pub fn waiting(job: &str, queue: &str, said: &Said) -> Waiting {
         }
         Said::NoAnswer => "Kueue's Workloads could not be listed".to_owned(),
     };
+    let stall = match said {
+        Said::Workload(_) | Said::Nothing { is_new: true } => Stall::Queued,
+        Said::Nothing { is_new: false } | Said::Forbidden | Said::NotInstalled | Said::NoAnswer => {
+            Stall::QueueSilent
+        }
+    };
     Waiting {
-        reason: Reason::Queued,
-        message: format!("Job {job} waits in queue {queue:?}: {why}"),
+        stall,
+        words: format!(
+            "Job {job} waits in queue {queue:?}: {}",
+            super::said::said(&why)
+        ),
     }
 }
 
@@ -125,8 +134,8 @@ mod tests {
 
     fn told(workload: Value) -> String {
         let waiting = waiting("tiny-search-g0-a1", "gpus", &Said::Workload(workload));
-        assert_eq!(waiting.reason, Reason::Queued);
-        waiting.message
+        assert_eq!(waiting.stall, Stall::Queued);
+        waiting.words
     }
 
     #[test]
@@ -161,7 +170,7 @@ mod tests {
             (Said::NotInstalled, "install Kueue"),
             (Said::NoAnswer, "could not be listed"),
         ] {
-            let message = waiting("j", "q", &said).message;
+            let message = waiting("j", "q", &said).words;
             assert!(message.contains(words), "{message}");
         }
     }

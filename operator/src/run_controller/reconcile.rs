@@ -1,13 +1,15 @@
 //! One look at one run: observe, validate, decide, build, apply, update the status.
 
+mod leaving;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use darwinlm_api::{
-    PruningRun, PruningRunStatus,
-    conditions::{self, ConditionStatus, ConditionType, Finding, Reason},
+    PruningRun, PruningRunStatus, Retain,
+    conditions::{self, ConditionStatus, ConditionType, Finding},
 };
 use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::Timestamp;
@@ -19,8 +21,11 @@ use super::{
     apply::{self, Applied, Jobs},
     backoff,
     decide::{Decision, asks_for_claims, decide, reject},
-    observe::{observe, observe_claims},
-    observed::Observed,
+    expiry::{Expiry, expiry},
+    farewell::holds_back,
+    finalizer,
+    observe::{Look, observe, observe_claims},
+    observed::{Observed, Waiting},
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
 };
@@ -35,7 +40,7 @@ pub(super) async fn reconcile(
     run: Arc<PruningRun>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    if run.metadata.deletion_timestamp.is_some() {
+    if run.metadata.deletion_timestamp.is_some() && !finalizer::is_held(&run) {
         // What the run owns goes with it.
         return Ok(Action::await_change());
     }
@@ -74,8 +79,28 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Some(written) => written.status.clone(),
         None => run.status.clone().unwrap_or_default(),
     };
-    let mut observed = observe(&context.client, &context.http, run, known.clone(), now).await?;
+    let look = Look {
+        client: &context.client,
+        http: &context.http,
+        stall: context.limits.stall,
+        unheard: context.memory.unheard(uid, Instant::now()),
+        now,
+    };
+    let mut observed = observe(look, run, known.clone()).await?;
+    if observed.was_heard {
+        context.memory.heard(uid, Instant::now());
+    }
     let valid = validate(run, &Placement::Pods);
+    if let Some(deleted) = &run.metadata.deletion_timestamp {
+        let seen = leaving::Seen {
+            run,
+            valid: valid.as_ref(),
+            observed: &observed,
+            deleted: deleted.0,
+            now,
+        };
+        return leaving::leave(seen, context).await;
+    }
     if let Ok(valid) = &valid
         && asks_for_claims(valid, &observed)
     {
@@ -84,6 +109,16 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     let decision = match &valid {
         Ok(valid) => decide(valid, &observed, now),
         Err(rejection) => reject(rejection, run.metadata.generation, &known, now),
+    };
+    let holds_back = holds_back(run.spec.retain, &observed, &decision.actions);
+    let lets_go = run.spec.retain == Retain::All;
+    if finalizer::is_held(run) != holds_back && (holds_back || lets_go) {
+        // Before anything is written that it would remove.
+        finalizer::hold(&context.client, run, holds_back).await?;
+    }
+    let expiry = match decision.ended {
+        Some(_) => expiry(run.spec.ttl_seconds_after_finished, &decision.status, now),
+        None => Expiry::Never,
     };
     let outcome = match &valid {
         // Objects are built where they are made: only what does not exist yet is.
@@ -100,14 +135,16 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     match outcome {
         Ok(applied) => {
             let due = voice.say(decision.status, &applied).await?;
-            Ok(next_look(
-                decision.requeue_after.map(|_| context.limits.poll),
-                due,
-            ))
+            let again = match expiry {
+                Expiry::Now => return leaving::expire(run, context).await,
+                Expiry::In(rest) => Some(rest),
+                Expiry::Never => decision.requeue_after.map(|_| context.limits.poll),
+            };
+            Ok(next_look(again, due))
         }
         Err(error) => {
-            if let Some(words) = error.for_the_user() {
-                let status = blocked(decision.status, words, run.metadata.generation, now);
+            if let Some(waiting) = error.for_the_user() {
+                let status = blocked(decision.status, &waiting, run.metadata.generation, now);
                 voice.say(status, &Applied::default()).await?;
             }
             Err(error.into())
@@ -137,15 +174,15 @@ async fn carry_out(
 /// The status that says that an action is not possible until somebody changes something.
 fn blocked(
     mut status: PruningRunStatus,
-    words: String,
+    waiting: &Waiting,
     spec_revision: Option<i64>,
     now: Timestamp,
 ) -> PruningRunStatus {
     let finding = Finding {
         type_: ConditionType::Progressing,
         status: ConditionStatus::False,
-        reason: Reason::PodRefused,
-        message: words,
+        reason: waiting.stall.reason(),
+        message: waiting.message(),
     };
     conditions::set(&mut status.conditions, finding, spec_revision, now);
     status
@@ -196,7 +233,7 @@ impl Voice<'_> {
     }
 }
 
-/// The earlier of the next poll and the next write of progress.
+/// The earlier of the next poll, or the run's expiry, and the next write of progress.
 fn next_look(poll: Option<Duration>, due: Due) -> Action {
     let write = match due {
         Due::In(rest) => Some(rest),

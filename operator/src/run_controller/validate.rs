@@ -15,14 +15,14 @@ use std::path::PathBuf;
 
 use darwinlm_api::conditions::Reason;
 use darwinlm_api::{
-    Cache, Overrides, Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, SecretRef,
+    Cache, Overrides, Placement as PodPlacement, PruningRun, PruningRunSpec, Resources, Retain,
+    SecretRef,
 };
 use darwinlm_task::{DeviceRequest, RunIdentity, Task, TaskKind, TaskSpec};
 use k8s_openapi::api::core::v1::{EnvVar, PodResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::devices::devices;
-use super::{made_from::MadeFrom, queue::Queue};
+use super::{devices::devices, made_from::MadeFrom, queue::Queue};
 use crate::names::JobKey;
 
 /// Where claims are mounted in a worker's pod: `<this>/<claim>`.
@@ -69,6 +69,8 @@ pub struct ValidatedRun {
     pub budget_gpu_seconds: Option<u64>,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
+    /// What of its own prefix stays when it is deleted.
+    pub retain: Retain,
     /// Where the run's Jobs wait to be admitted; `None` on one machine, which has no queue.
     pub queue: Option<Queue>,
     /// The persistent volume claims to mount into every worker at [`VOLUMES`]`/<claim>`: sources,
@@ -243,6 +245,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
         )?,
         budget_gpu_seconds,
         suspend: spec.suspend,
+        retain: spec.retain,
         queue: queue(spec, placement),
         claims: addresses.into_claims(),
         made_from: MadeFrom::spec(spec),
@@ -334,12 +337,36 @@ impl ValidatedRun {
             | TaskKind::Measure
             | TaskKind::PostTrain
             | TaskKind::Evaluate
-            | TaskKind::Export => 1,
+            | TaskKind::Export
+            | TaskKind::CleanUp => 1,
         }
+    }
+
+    /// What the worker is told that removes the run's own prefix.
+    pub fn clean_up(&self) -> TaskSpec {
+        let mut search_digest = String::new();
+        let mut destination = None;
+        for task in &self.chain {
+            match task {
+                Task::Prepare {
+                    search_digest: of, ..
+                } => search_digest.clone_from(of),
+                Task::Export { export, .. } => destination = Some(export.destination.clone()),
+                _ => {}
+            }
+        }
+        self.told(Task::CleanUp {
+            search_digest,
+            keep_exports: self.retain != Retain::None,
+            destination,
+        })
     }
 
     /// What the workers of a Job are told; `None` when the chain has no such task.
     pub fn task_spec(&self, key: JobKey) -> Option<TaskSpec> {
+        if key.task == TaskKind::CleanUp {
+            return Some(self.clean_up());
+        }
         let mut task = self
             .chain
             .iter()
@@ -354,13 +381,18 @@ impl ValidatedRun {
                 .saturating_add(self.generations_per_job);
             *until_generation = until.min(self.generations);
         }
-        Some(TaskSpec {
+        Some(self.told(task))
+    }
+
+    fn told(&self, task: Task) -> TaskSpec {
+        let pods = self.pods.of(task.kind());
+        TaskSpec {
             version: darwinlm_task::VERSION,
             run: self.identity.clone(),
             store: self.store.clone(),
             device: self.device,
-            devices: devices(&self.pods.of(key.task).resources.limits),
+            devices: devices(&pods.resources.limits, pods.resource_claims.len()),
             task,
-        })
+        }
     }
 }

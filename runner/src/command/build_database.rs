@@ -55,8 +55,14 @@ pub(super) async fn task(
 ) -> Result<Ended, Failure> {
     let prepared = Prepared::open(context).await?;
     let digest = prepared.database_digest(pruning);
-    let writer = FolderWriter::new(&context.store, &paths::database(&digest));
-    let teachers = FolderWriter::new(&context.store, &paths::teacher(&prepared.teacher_digest()));
+    let (database, teacher) = (
+        paths::database(&digest),
+        paths::teacher(&prepared.teacher_digest()),
+    );
+    context.uses(&database).await?;
+    context.uses(&teacher).await?;
+    let writer = FolderWriter::new(&context.store, &database);
+    let teachers = FolderWriter::new(&context.store, &teacher);
     let folder = match complete(&writer, &teachers).await? {
         Some(folder) => folder,
         None => match fill(

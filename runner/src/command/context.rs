@@ -43,6 +43,17 @@ pub(super) enum Ended {
     Stopped,
 }
 
+impl Context {
+    /// Marks that the run works with something that runs share, as `models/<digest>`: before it is
+    /// looked for, so that `darwinlm gc` sees the mark of whoever found it there.
+    pub(super) async fn uses(&self, folder: &str) -> Result<(), Failure> {
+        let key = self.paths.uses(folder);
+        let settled = self.store.settle(&key, "used\n".into()).await;
+        settled.map_err(store_failure)?;
+        Ok(())
+    }
+}
+
 /// A store's error, with the exit code it asks for.
 pub(super) fn store_failure(error: StoreError) -> Failure {
     match &error {

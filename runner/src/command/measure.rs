@@ -128,6 +128,7 @@ async fn find_or_measure(
         "run": (device == device::UNKNOWN).then(|| context.paths.prefix()),
     }));
     let key = paths::latency(&digest);
+    context.uses(&key).await?;
     if !store_knows(context, &key).await? {
         let calibration = prepared.sequences(context, TokenSlice::Calibration, dense);
         let tokens_BT = batch(&calibration.await?, workload, prepared.device);

@@ -27,6 +27,7 @@ use crate::failure::{Failure, OrFail};
 use crate::fitness::BothMeasures;
 use crate::metrics::Metrics;
 use crate::model::DenseModel;
+use crate::progress::Reporter;
 use crate::stitch::stitch;
 use crate::tokens::Sequences;
 use crate::trial::{self, TrialContext, TrialProgress, TrialSettings, run_trial};
@@ -74,6 +75,7 @@ pub(super) async fn task(
         device_class: prepared.device_class,
         cancel: Arc::clone(&context.stop.flag),
         metrics: context.metrics.clone(),
+        reporter: context.reporter.clone(),
     };
     let (progress, heard) = watch::channel(None);
     let listening = tokio::spawn(listen(
@@ -123,7 +125,7 @@ fn work_failure(error: WorkError) -> Failure {
 /// Passes on where the search stands, until the work ends.
 async fn listen(
     mut heard: watch::Receiver<Option<SearchReport>>,
-    reporter: crate::progress::Reporter,
+    reporter: Reporter,
     metrics: Metrics,
 ) {
     while heard.changed().await.is_ok() {
@@ -241,6 +243,7 @@ struct Trials {
     device_class: DeviceClass,
     cancel: Arc<AtomicBool>,
     metrics: Metrics,
+    reporter: Reporter,
 }
 
 impl TrialRunner for Trials {
@@ -286,14 +289,17 @@ impl Trials {
             settings: self.settings,
         };
         let metrics = &self.metrics;
-        let mut hear = |progress| match progress {
-            TrialProgress::Trained(tokens) => {
-                tokens_trained += tokens;
-                metrics.tokens_trained.inc_by(tokens);
-            }
-            TrialProgress::Scored(tokens) => {
-                tokens_scored += tokens;
-                metrics.tokens_scored.inc_by(tokens);
+        let mut hear = |progress| {
+            self.reporter.moved();
+            match progress {
+                TrialProgress::Trained(tokens) => {
+                    tokens_trained += tokens;
+                    metrics.tokens_trained.inc_by(tokens);
+                }
+                TrialProgress::Scored(tokens) => {
+                    tokens_scored += tokens;
+                    metrics.tokens_scored.inc_by(tokens);
+                }
             }
         };
         let outcome = run_trial(&context, trial, &self.cancel, &mut hear)?;

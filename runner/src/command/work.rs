@@ -15,7 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::context::{Context, Ended, Stop, store_failure};
-use super::{build_database, evaluate, export, measure, post_train, prepare, search, would_fit};
+use super::{
+    build_database, clean_up, evaluate, export, measure, post_train, prepare, search, would_fit,
+};
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
 use crate::process;
@@ -356,6 +358,14 @@ impl Context {
             } => {
                 let training = training.as_ref();
                 export::task(self, pruning, *target, settings, training, export).await
+            }
+            Task::CleanUp {
+                search_digest,
+                keep_exports,
+                destination,
+            } => {
+                let destination = destination.as_deref();
+                clean_up::task(self, search_digest, *keep_exports, destination).await
             }
         }
     }

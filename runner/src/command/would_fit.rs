@@ -47,7 +47,7 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
     let sizes = Sizes::of(&config, &prepared.plan);
     let dense = sizes.dense_blocks();
     let need = match task {
-        Task::Prepare { .. } | Task::Export { .. } => return Ok(None),
+        Task::Prepare { .. } | Task::Export { .. } | Task::CleanUp { .. } => return Ok(None),
         Task::BuildDatabase { .. } => Need {
             sizes,
             fields: SEARCH_FIELDS,

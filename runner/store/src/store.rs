@@ -41,6 +41,8 @@ pub struct Listed {
     pub bytes: u64,
     /// The store's word for this content (an ETag), where it has one.
     pub version: Option<String>,
+    /// When it was last written, in seconds since 1970 by the store's clock.
+    pub modified_unix_seconds: i64,
 }
 
 impl Listed {
@@ -49,6 +51,7 @@ impl Listed {
             key: meta.location.to_string(),
             bytes: meta.size,
             version: meta.e_tag,
+            modified_unix_seconds: meta.last_modified.timestamp(),
         }
     }
 }

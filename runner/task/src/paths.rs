@@ -84,6 +84,11 @@ impl RunPaths {
         format!("{}/latency.json", self.prefix)
     }
 
+    /// `uses/<folder>`: the run works with this shared folder or file, such as `models/<digest>`.
+    pub fn uses(&self, folder: &str) -> String {
+        format!("{}/uses/{folder}", self.prefix)
+    }
+
     /// `ledger/<index>.json`: entry 0 is the search's own definition, entry g closes generation g.
     pub fn ledger_entry(&self, index: u32) -> String {
         format!("{}/ledger/{index:06}.json", self.prefix)

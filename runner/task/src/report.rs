@@ -63,6 +63,14 @@ pub struct TaskReport {
     /// Summed over all workers that left a file in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<GpuSeconds>,
+    /// Seconds since this worker got any further, by its own clock; said while it runs. One that
+    /// waits for others stands still, too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub still_seconds: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a task stands.
@@ -361,6 +369,7 @@ impl TaskReport {
             evaluation: None,
             export: None,
             gpu_seconds: None,
+            still_seconds: 0,
         }
     }
 

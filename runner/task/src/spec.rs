@@ -139,6 +139,16 @@ pub enum Task {
         /// Where to and in which formats.
         export: ExportSpec,
     },
+    /// Remove the run's own prefix from the store: the run was deleted.
+    CleanUp {
+        /// Everything immutable in the spec: a prefix that belongs to another search stays as it is.
+        search_digest: String,
+        /// Whether exports within the prefix, and the report, stay.
+        keep_exports: bool,
+        /// URL of the folder that was exported to, as the worker sees it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination: Option<String>,
+    },
 }
 
 /// A task's kind: the word in Job names, labels, metrics and logs.
@@ -161,11 +171,13 @@ pub enum TaskKind {
     Evaluate,
     /// [`Task::Export`]
     Export,
+    /// [`Task::CleanUp`]
+    CleanUp,
 }
 
 impl TaskKind {
-    /// Every kind, in the order of a run's chain.
-    pub const ALL: [Self; 7] = [
+    /// Every kind, in the order of a run's chain; the last one is in none.
+    pub const ALL: [Self; 8] = [
         Self::Prepare,
         Self::Measure,
         Self::BuildDatabase,
@@ -173,6 +185,7 @@ impl TaskKind {
         Self::PostTrain,
         Self::Evaluate,
         Self::Export,
+        Self::CleanUp,
     ];
 
     /// The word used everywhere.
@@ -185,13 +198,14 @@ impl TaskKind {
             Self::PostTrain => "post-train",
             Self::Evaluate => "evaluate",
             Self::Export => "export",
+            Self::CleanUp => "clean-up",
         }
     }
 
     /// Whether the task computes on the run's device; the others drop GPU resources.
     pub const fn needs_device(self) -> bool {
         match self {
-            Self::Prepare | Self::Export => false,
+            Self::Prepare | Self::Export | Self::CleanUp => false,
             Self::Measure
             | Self::BuildDatabase
             | Self::Search
@@ -204,9 +218,12 @@ impl TaskKind {
     pub const fn is_work_queue(self) -> bool {
         match self {
             Self::BuildDatabase | Self::Search => true,
-            Self::Prepare | Self::Measure | Self::PostTrain | Self::Evaluate | Self::Export => {
-                false
-            }
+            Self::Prepare
+            | Self::Measure
+            | Self::PostTrain
+            | Self::Evaluate
+            | Self::Export
+            | Self::CleanUp => false,
         }
     }
 }
@@ -228,13 +245,14 @@ impl Task {
             Self::PostTrain { .. } => TaskKind::PostTrain,
             Self::Evaluate { .. } => TaskKind::Evaluate,
             Self::Export { .. } => TaskKind::Export,
+            Self::CleanUp { .. } => TaskKind::CleanUp,
         }
     }
 
     /// Whether the task works from the table of latencies that `measure` leaves.
     pub const fn reads_latency(&self) -> bool {
         match self {
-            Self::Prepare { .. } | Self::Measure { .. } => false,
+            Self::Prepare { .. } | Self::Measure { .. } | Self::CleanUp { .. } => false,
             Self::BuildDatabase { pruning, .. } => pruning.spacing.is_measured(),
             Self::Search {
                 pruning, target, ..

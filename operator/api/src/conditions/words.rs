@@ -102,7 +102,8 @@ words! {
         /// Jobs go on with the old value, and put back it is accepted again.
         ChangedTooLate,
         /// Accepted, Progressing: a claim that the spec names does not exist; nothing is started
-        /// until it does.
+        /// until it does. Progressing: a pod names a Secret, a service account or a class that does
+        /// not exist.
         ReferenceNotFound,
         /// Accepted, Progressing: a claim that several workers share is not ReadWriteMany; nothing
         /// is started until it is, or the run asks for one worker.
@@ -131,21 +132,51 @@ words! {
         CleaningUp,
         /// Progressing: pods are being created or started.
         Starting,
-        /// Progressing: no node fits the pods; the message is the scheduler's.
-        Unschedulable,
-        /// Progressing: Kueue has not admitted the Job; the message is Kueue's.
-        Queued,
+        /// Progressing: a Job of the name that the run needs belongs to another owner.
+        NameTaken,
+        /// Progressing: the API server does not let the operator do what it must.
+        OperatorForbidden,
+        /// Progressing: a ResourceQuota refuses the Job or a pod.
+        QuotaExceeded,
+        /// Progressing: a LimitRange refuses a pod.
+        LimitExceeded,
+        /// Progressing: Pod Security refuses a pod.
+        PodSecurity,
+        /// Progressing: a webhook or an admission policy refuses the Job or a pod.
+        AdmissionRefused,
+        /// Progressing: a webhook that has to be asked does not answer.
+        AdmissionUnavailable,
+        /// Progressing: the API server refuses the Job for another reason.
+        JobRefused,
+        /// Progressing: the API server refuses a pod for another reason.
+        PodRefused,
+        /// Progressing: a node does not answer, and one of its pods is the run's.
+        NodeLost,
         /// Progressing: the image cannot be pulled; the message is the kubelet's.
         ImagePull,
-        /// Progressing: a pod cannot be made, as by quota or admission; the message is the
-        /// API server's.
-        PodRefused,
+        /// Progressing: a pod has a node, and its container does not start; the message is the
+        /// kubelet's.
+        ContainerNotStarted,
+        /// Progressing: a claim has no volume.
+        VolumeNotBound,
+        /// Progressing: a volume cannot be attached or mounted; the message is the kubelet's.
+        VolumeNotMounted,
+        /// Progressing: Kueue has not admitted the Job; the message is Kueue's.
+        Queued,
+        /// Progressing: no node fits the pods; the message is the scheduler's and the autoscaler's.
+        Unschedulable,
+        /// Progressing: somebody deletes a Job of the run; another is made once it is gone.
+        JobDeleted,
+        /// Progressing: the run is suspended, and its pods are not told to leave.
+        WorkersStay,
+        /// Progressing: a Job lacks pods, and nobody says why.
+        PodsNotCreated,
+        /// Progressing: a worker was stopped from outside, and none is back yet.
+        Interrupted,
         /// Progressing: workers end with an error and are tried again.
         WorkerFailing,
-        /// Progressing: a node is gone with its pod.
-        NodeLost,
-        /// Progressing: nothing was said or stored for longer than the stall limit.
-        Stalled,
+        /// Progressing: workers are at work and get no further.
+        NoProgress,
         /// Progressing: the run is suspended. Suspended: the spec asks so.
         Suspended,
         /// Progressing: the run is suspended and its pods are leaving.
@@ -160,7 +191,8 @@ words! {
         Succeeded,
         /// A task failed for good; the message names it.
         Failed,
-        /// A worker's device memory does not hold what it must; the message says what would.
+        /// The memory of a worker's container or device does not hold what it must; the message says
+        /// which, and what would do.
         OutOfMemory,
         /// Model or data are not what the run can use.
         BadData,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use darwinlm_api::PruningRun;
+use darwinlm_task::TaskKind;
 use k8s_openapi::{
     api::batch::v1::{Job, JobSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -26,7 +27,10 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     let mut labels = new.key.labels(name);
     let made_from = new.made_from.to_annotation();
     let mut annotations = BTreeMap::from([(made_from::ANNOTATION.to_owned(), made_from)]);
-    if let Some(queue) = &run.queue {
+    // Whoever is deleted waits in no queue.
+    let queue = run.queue.as_ref();
+    let queue = queue.filter(|_| new.key.task != TaskKind::CleanUp);
+    if let Some(queue) = queue {
         labels.extend(queue.labels());
         // Any number of workers will do; Kueue refuses the word where there is no smaller one.
         if is_work_queue && workers > 1 {
@@ -39,12 +43,12 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
             namespace: Some(run.identity.namespace.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: Some(vec![owner(run)]),
+            owner_references: Some(vec![owner(run, new.key.task)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
             // It starts when Kueue lets it: a pod that came first would hold its device for nothing.
-            suspend: run.queue.is_some().then_some(true),
+            suspend: queue.is_some().then_some(true),
             completions: (!is_work_queue).then_some(1),
             parallelism: Some(if is_work_queue { workers } else { 1 }),
             backoff_limit: Some(BACKOFF_LIMIT),
@@ -58,21 +62,21 @@ pub fn job(run: &ValidatedRun, new: &NewJob, image: &WorkerImage) -> Job {
     }
 }
 
-/// The run, as the one controller of what it owns: Jobs and pods go with it.
-fn owner(run: &ValidatedRun) -> OwnerReference {
+/// The run, as the one controller of what it owns: Jobs and pods go with it. One that is deleted in the
+/// foreground waits for them, but not for the Job that it is held back for.
+fn owner(run: &ValidatedRun, task: TaskKind) -> OwnerReference {
     OwnerReference {
         api_version: PruningRun::api_version(&()).into_owned(),
         kind: PruningRun::kind(&()).into_owned(),
         name: run.identity.name.clone(),
         uid: run.identity.uid.clone(),
         controller: Some(true),
-        block_owner_deletion: Some(true),
+        block_owner_deletion: Some(task != TaskKind::CleanUp),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use darwinlm_task::TaskKind;
     use k8s_openapi::api::core::v1::PodSpec;
 
     use super::*;
@@ -177,7 +181,15 @@ mod tests {
             "  evaluation: {}\n  queueName: gpus\n  queuePriorityClass: research\n",
             1,
         );
-        for task in TaskKind::ALL {
+        // Whoever is deleted waits for nobody.
+        let (with, without) = (
+            built_from(&yaml, TaskKind::CleanUp),
+            built(TaskKind::CleanUp),
+        );
+        assert_eq!(with.spec, without.spec);
+        assert_eq!(with.metadata.labels, without.metadata.labels);
+        let chain = TaskKind::ALL.into_iter();
+        for task in chain.filter(|task| *task != TaskKind::CleanUp) {
             let (with, without) = (built_from(&yaml, task), built(task));
             let spec = with.spec.unwrap();
             assert_eq!(spec.suspend, Some(true), "{task}");
@@ -273,7 +285,9 @@ mod tests {
         for task in TaskKind::ALL {
             let own = of(claim, task).persistent_volume_claim;
             let name = own.map(|own| own.claim_name);
-            let expected = (task != TaskKind::Prepare).then(|| "fetched".to_owned());
+            // The one fetches what has no such name yet, the other nothing.
+            let is_shared = !matches!(task, TaskKind::Prepare | TaskKind::CleanUp);
+            let expected = is_shared.then(|| "fetched".to_owned());
             assert_eq!(name, expected, "{task}");
         }
         let limited = of(

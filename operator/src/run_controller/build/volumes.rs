@@ -33,7 +33,10 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
     ];
     volumes.extend(run.ca_bundle.as_deref().map(ca_bundle));
     let writable = writable_claims(task);
-    for (position, claim) in run.claims.keys().enumerate() {
+    // Whoever removes the prefix needs no sources: their claims may be gone.
+    let needs_all = task.task.kind() != TaskKind::CleanUp;
+    let needed = |claim: &&String| needs_all || writable.contains(claim.as_str());
+    for (position, claim) in run.claims.keys().filter(needed).enumerate() {
         // A claim's name may be longer than a volume's.
         let name = format!("claim-{position}");
         let volume = claimed(&name, claim);
@@ -49,7 +52,7 @@ pub(super) fn volumes(run: &ValidatedRun, task: &TaskSpec) -> Vec<(Volume, Volum
 }
 
 /// What workers have fetched is named by what it holds, so that they may share a claim. `prepare` fetches
-/// what has no such name yet: it keeps to itself.
+/// what has no such name yet: it keeps to itself. Whoever cleans up fetches nothing.
 fn cache(run: &ValidatedRun, task: TaskKind) -> (Volume, VolumeMount) {
     const NAME: &str = "cache";
     let Cache {
@@ -57,7 +60,7 @@ fn cache(run: &ValidatedRun, task: TaskKind) -> (Volume, VolumeMount) {
         empty_dir: on_the_node,
     } = run.pods.cache.clone().unwrap_or_default();
     match persistent_volume_claim {
-        Some(claim) if task != TaskKind::Prepare => {
+        Some(claim) if !matches!(task, TaskKind::Prepare | TaskKind::CleanUp) => {
             let mount = VolumeMount {
                 name: NAME.to_owned(),
                 mount_path: CACHE.to_owned(),
@@ -145,7 +148,8 @@ fn writable_claims(task: &TaskSpec) -> BTreeSet<&str> {
         | Task::BuildDatabase { .. }
         | Task::Search { .. }
         | Task::PostTrain { .. }
-        | Task::Evaluate { .. } => None,
+        | Task::Evaluate { .. }
+        | Task::CleanUp { .. } => None,
     };
     claim_of(&task.store)
         .into_iter()

@@ -32,7 +32,7 @@ pub(super) fn reopen(run: &ValidatedRun, status: &mut PruningRunStatus) {
     let from_search_on = run.chain.iter().map(Task::kind);
     let from_search_on = from_search_on.skip_while(|task| *task != TaskKind::Search);
     let open: Vec<&str> = from_search_on
-        .map(|task| done_condition(task).as_str())
+        .filter_map(|task| done_condition(task).map(ConditionType::as_str))
         .chain([ConditionType::Succeeded.as_str()])
         .collect();
     status
@@ -43,7 +43,11 @@ pub(super) fn reopen(run: &ValidatedRun, status: &mut PruningRunStatus) {
 /// Whether a task comes after a search that is not done.
 pub(super) fn is_early(task: TaskKind, status: &PruningRunStatus) -> bool {
     let needs_survivor = match task {
-        TaskKind::Prepare | TaskKind::Measure | TaskKind::BuildDatabase | TaskKind::Search => false,
+        TaskKind::Prepare
+        | TaskKind::Measure
+        | TaskKind::BuildDatabase
+        | TaskKind::Search
+        | TaskKind::CleanUp => false,
         TaskKind::PostTrain | TaskKind::Evaluate | TaskKind::Export => true,
     };
     needs_survivor && !conditions::is_true(&status.conditions, ConditionType::SearchComplete)

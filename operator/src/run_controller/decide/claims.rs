@@ -1,12 +1,13 @@
 //! Claims that a run cannot work with: missing ones, and those that its workers cannot share.
 
 use darwinlm_api::PruningRunStatus;
-use darwinlm_api::conditions::{self, Reason};
+use darwinlm_api::conditions::{Reason, Stall};
 use darwinlm_task::{Task, TaskKind};
 
 use super::objection::Objection;
-use super::{done_condition, speak};
-use crate::run_controller::observed::{Observed, ObservedClaim};
+use super::speak;
+use super::step::is_done;
+use crate::run_controller::observed::{Observed, ObservedClaim, ObservedJob, Waiting};
 use crate::run_controller::validate::{ClaimUse, ValidatedRun};
 
 /// Access modes of a claim that pods on several nodes may write to.
@@ -14,8 +15,9 @@ const WRITABLE: &[&str] = &["ReadWriteMany"];
 /// Access modes of a claim that pods on several nodes may read.
 const READABLE: &[&str] = &["ReadWriteMany", "ReadOnlyMany"];
 
-/// Whether what comes next depends on the run's claims: a Job is to be made, or to grow. While
-/// workers are at work their claims are there, so that nobody needs to ask for them again.
+/// Whether what comes next depends on the run's claims: a Job is to be made, or to grow, or its pods
+/// wait and a claim may be why. While workers are at work their claims are there, so that nobody
+/// needs to ask for them again.
 pub fn asks_for_claims(run: &ValidatedRun, observed: &Observed) -> bool {
     if run.claims.is_empty() || speak::ended(&observed.status).is_some() {
         return false;
@@ -25,9 +27,43 @@ pub fn asks_for_claims(run: &ValidatedRun, observed: &Observed) -> bool {
         Some(job) => {
             let workers = run.workers(job.key.task);
             // Kueue alone makes a Job in a queue grow.
-            job.queue.is_none() && job.key.task.is_work_queue() && workers > job.parallelism
+            let may_grow = job.queue.is_none() && job.key.task.is_work_queue();
+            may_wait_for_a_claim(job) || may_grow && workers > job.parallelism
         }
     }
+}
+
+/// The scheduler says that a claim has no volume, but not which or why; the kubelet says nothing.
+fn may_wait_for_a_claim(job: &ObservedJob) -> bool {
+    let stall = job.waiting.as_ref().map(|waiting| waiting.stall);
+    matches!(
+        stall,
+        Some(Stall::Unschedulable | Stall::VolumeNotMounted | Stall::PodNotStarted)
+    )
+}
+
+/// The first claim without a volume, where that may be what a Job's pods wait for.
+pub(super) fn not_bound(run: &ValidatedRun, observed: &Observed) -> Option<Waiting> {
+    let live = observed.live_jobs();
+    let job = live.first().filter(|job| may_wait_for_a_claim(job))?;
+    let waiting = job.waiting.as_ref()?;
+    run.claims.iter().find_map(|(claim, usage)| {
+        let Some(ObservedClaim::Found {
+            unbound: Some(words),
+            ..
+        }) = observed.claims.get(claim)
+        else {
+            return None;
+        };
+        let ClaimUse { field, .. } = usage;
+        Some(Waiting {
+            stall: Stall::ClaimNotBound,
+            words: format!(
+                "{field} names the claim {claim:?}, which is {words}; {}",
+                waiting.words
+            ),
+        })
+    })
 }
 
 /// The first claim that is missing, else the first that several workers cannot share. A claim that
@@ -73,7 +109,7 @@ fn not_shared(
     found: &ObservedClaim,
     several: &str,
 ) -> Option<Objection> {
-    let ObservedClaim::Found { access_modes } = found else {
+    let ObservedClaim::Found { access_modes, .. } = found else {
         return None;
     };
     let ClaimUse { field, is_written } = usage;
@@ -103,13 +139,14 @@ fn several_workers(run: &ValidatedRun, status: &PruningRunStatus) -> Option<Stri
         | TaskKind::Measure
         | TaskKind::PostTrain
         | TaskKind::Evaluate
-        | TaskKind::Export => None,
+        | TaskKind::Export
+        | TaskKind::CleanUp => None,
     };
     let asked: Vec<_> = run
         .chain
         .iter()
         .map(Task::kind)
-        .filter(|task| !conditions::is_true(&status.conditions, done_condition(*task)))
+        .filter(|task| !is_done(*task, status))
         .filter_map(|task| Some((field(task)?, run.workers(task))))
         .filter(|(_, workers)| *workers > 1)
         .map(|(field, workers)| format!("{field} is {workers}"))

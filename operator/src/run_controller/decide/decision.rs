@@ -49,8 +49,8 @@ pub enum Action {
         workers: u32,
     },
     /// Remove a finished search Job: a run of many short Jobs keeps only the last few of them.
-    /// Decided only when the *observed* status already remembers what the Job said. Or a Job that works
-    /// on the survivor of a search that a raised budget has opened again.
+    /// Decided only when the *observed* status already remembers what the Job said. Or a finished
+    /// Job of the survivor of a search that a raised budget has opened again; a live one is withdrawn.
     Delete(JobKey),
 }
 

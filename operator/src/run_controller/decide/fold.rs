@@ -39,9 +39,11 @@ pub(super) fn fold(
             continue;
         }
         fold_facts(run, report, status);
-        if let Some((reason, message)) = done(run, report) {
+        if let Some((reason, message)) = done(run, report)
+            && let Some(type_) = done_condition(report.task)
+        {
             let finding = Finding {
-                type_: done_condition(report.task),
+                type_,
                 status: ConditionStatus::True,
                 reason,
                 message,

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::Ended;
 use super::objection::Objection;
 use super::step::{Step, current_task};
-use crate::run_controller::observed::JobState;
+use crate::run_controller::observed::{JobState, Waiting};
 use crate::run_controller::validate::{Rejection, ValidatedRun};
 use findings::findings;
 
@@ -44,6 +44,7 @@ pub(super) fn speak(
     run: &ValidatedRun,
     step: &Step<'_>,
     objection: Option<&Objection>,
+    not_bound: Option<&Waiting>,
     status: &mut PruningRunStatus,
     now: Timestamp,
 ) -> Option<Ended> {
@@ -51,7 +52,7 @@ pub(super) fn speak(
     status.observed_generation = run.spec_revision;
     status.stage = Some(stage(run, step, current).to_string());
     status.progress = progress(run, step, current, status);
-    for finding in findings(run, step, objection, current, status) {
+    for finding in findings(run, step, objection, not_bound, current, status) {
         conditions::set(
             &mut status.conditions,
             bounded(finding),
@@ -126,6 +127,7 @@ const fn stage_of(task: TaskKind) -> Stage {
         TaskKind::PostTrain => Stage::PostTraining,
         TaskKind::Evaluate => Stage::Evaluating,
         TaskKind::Export => Stage::Exporting,
+        TaskKind::CleanUp => Stage::CleaningUp,
     }
 }
 

@@ -62,7 +62,8 @@ pub(super) fn next<'a>(
         | TaskKind::BuildDatabase
         | TaskKind::PostTrain
         | TaskKind::Evaluate
-        | TaskKind::Export => 0,
+        | TaskKind::Export
+        | TaskKind::CleanUp => 0,
     };
     // The newest Job of the task, also one that got some generations further before it failed.
     let newest = observed
@@ -106,5 +107,10 @@ pub(super) fn current_task(run: &ValidatedRun, status: &PruningRunStatus) -> Opt
     run.chain
         .iter()
         .map(Task::kind)
-        .find(|&kind| !conditions::is_true(&status.conditions, done_condition(kind)))
+        .find(|&kind| !is_done(kind, status))
+}
+
+/// Whether a task's condition says that it is done.
+pub(super) fn is_done(task: TaskKind, status: &PruningRunStatus) -> bool {
+    done_condition(task).is_some_and(|type_| conditions::is_true(&status.conditions, type_))
 }

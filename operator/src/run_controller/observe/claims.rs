@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, Client};
 
-use super::Error;
-use crate::run_controller::{observed::ObservedClaim, validate::ValidatedRun};
+use super::{
+    Error,
+    events::{Said, said_of},
+};
+use crate::run_controller::{observed::ObservedClaim, said::said, validate::ValidatedRun};
 
 /// Looks at each claim that the run names. One that this operator may not see is left out: a check
 /// that cannot be made holds nobody up.
@@ -22,7 +25,13 @@ pub async fn observe_claims(
     for claim in run.claims.keys() {
         match api.get_opt(claim).await {
             Ok(Some(found)) => {
-                claims.insert(claim.clone(), seen(&found));
+                let events = match (phase(&found), &found.metadata.uid) {
+                    (Some("Pending"), Some(uid)) => {
+                        said_of(client, &run.identity.namespace, uid).await
+                    }
+                    _ => Vec::new(),
+                };
+                claims.insert(claim.clone(), seen(&found, events.first()));
             }
             Ok(None) => {
                 claims.insert(claim.clone(), ObservedClaim::Missing);
@@ -36,8 +45,12 @@ pub async fn observe_claims(
     Ok(claims)
 }
 
+fn phase(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.status.as_ref()?.phase.as_deref()
+}
+
 /// A volume may give more than its claim asks for; what pods may do is up to the volume. Pure.
-fn seen(claim: &PersistentVolumeClaim) -> ObservedClaim {
+fn seen(claim: &PersistentVolumeClaim, newest: Option<&Said>) -> ObservedClaim {
     let asked = claim
         .spec
         .as_ref()
@@ -48,6 +61,16 @@ fn seen(claim: &PersistentVolumeClaim) -> ObservedClaim {
         .and_then(|status| status.access_modes.clone());
     ObservedClaim::Found {
         access_modes: asked.into_iter().chain(given).flatten().collect(),
+        unbound: match (phase(claim), newest) {
+            (Some("Pending"), Some(newest)) => Some(format!(
+                "Pending ({}: {})",
+                newest.reason,
+                said(&newest.note)
+            )),
+            (Some("Pending"), None) => Some("Pending".to_owned()),
+            (Some("Lost"), _) => Some("Lost: its volume is gone".to_owned()),
+            _ => None,
+        },
     }
 }
 
@@ -59,8 +82,10 @@ mod tests {
 
     #[test]
     fn a_claim_is_what_it_asks_for_and_what_its_volume_gives() {
-        let modes = |claim| match seen(&serde_json::from_value(claim).unwrap()) {
-            ObservedClaim::Found { access_modes } => access_modes.into_iter().collect::<Vec<_>>(),
+        let modes = |claim| match seen(&serde_json::from_value(claim).unwrap(), None) {
+            ObservedClaim::Found { access_modes, .. } => {
+                access_modes.into_iter().collect::<Vec<_>>()
+            }
             ObservedClaim::Missing => panic!("it is there"),
         };
         let once = json!({"spec": {"accessModes": ["ReadWriteOnce"]}});
@@ -69,5 +94,29 @@ mod tests {
             "status": {"accessModes": ["ReadWriteMany", "ReadWriteOnce"]}});
         assert_eq!(modes(bound), ["ReadWriteMany", "ReadWriteOnce"]);
         assert!(modes(json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_claim_without_a_volume_says_why() {
+        let unbound = |phase: &str, newest| {
+            let claim = serde_json::from_value(json!({"status": {"phase": phase}})).unwrap();
+            match seen(&claim, newest) {
+                ObservedClaim::Found { unbound, .. } => unbound,
+                ObservedClaim::Missing => panic!("it is there"),
+            }
+        };
+        let said = Said {
+            at: k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+            by: "persistentvolume-controller".to_owned(),
+            reason: "ProvisioningFailed".to_owned(),
+            note: "storageclass.storage.k8s.io \"fast\" not found".to_owned(),
+        };
+        assert_eq!(
+            unbound("Pending", Some(&said)).unwrap(),
+            "Pending (ProvisioningFailed: storageclass.storage.k8s.io \"fast\" not found)"
+        );
+        assert_eq!(unbound("Pending", None).unwrap(), "Pending");
+        assert!(unbound("Lost", None).unwrap().contains("volume is gone"));
+        assert_eq!(unbound("Bound", None), None);
     }
 }

@@ -1,6 +1,6 @@
 //! One Job with its pods, as the state machine sees it.
 
-use darwinlm_api::conditions::Reason;
+use darwinlm_api::conditions::Stall;
 use darwinlm_task::RunIdentity;
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
@@ -8,7 +8,10 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{pod, report};
+use super::{
+    events::{self, Events, Said},
+    pod, report,
+};
 use crate::{
     names::JobKey,
     run_controller::{
@@ -22,25 +25,43 @@ use crate::{
 const EXITS: usize = 10;
 /// A Job without a pod is waited for so long before that is worth a word.
 const NO_POD: SignedDuration = SignedDuration::from_secs(30);
+/// A pod of a suspended Job is told to leave within this time.
+const STAY: SignedDuration = SignedDuration::from_mins(1);
+
+/// What pods and events are looked at with.
+pub(super) struct Seen<'a> {
+    pub(super) identity: &'a RunIdentity,
+    pub(super) events: &'a Events,
+    /// Since when the user has wanted the run to rest.
+    pub(super) suspended_since: Option<Timestamp>,
+    pub(super) now: Timestamp,
+}
+
+impl Seen<'_> {
+    fn events_of(&self, object: &impl ResourceExt) -> &[Said] {
+        let uid = object.uid().unwrap_or_default();
+        self.events.get(&uid).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// Puts a Job and its own pods together. Pure.
-pub(super) fn observed(
-    key: JobKey,
-    job: &Job,
-    pods: &[&Pod],
-    identity: &RunIdentity,
-    now: Timestamp,
-) -> ObservedJob {
+pub(super) fn observed(key: JobKey, job: &Job, pods: &[&Pod], seen: &Seen<'_>) -> ObservedJob {
+    let Seen { identity, now, .. } = *seen;
     let state = state(job, pods);
+    let of_pods = pods
+        .iter()
+        .filter_map(|pod| pod::waiting(pod, seen.events_of(*pod), now));
     let waiting = match state {
-        JobState::Pending | JobState::Running { .. } => pods
-            .iter()
-            .find_map(|pod| pod::waiting(pod, now))
-            .or_else(|| no_pod(job, pods, now)),
+        JobState::Pending | JobState::Running { .. } => of_pods
+            .chain(no_pod(job, pods, seen))
+            .chain(deleted(job, now))
+            .min_by_key(|waiting| waiting.stall),
+        JobState::Suspended => of_pods
+            .filter(|waiting| waiting.stall == Stall::NodeLost)
+            .chain(stays(job, pods, seen))
+            .min_by_key(|waiting| waiting.stall),
         // What Kueue says of a Job is asked for where there is a client.
-        JobState::Suspended | JobState::Queued | JobState::Complete | JobState::Failed { .. } => {
-            None
-        }
+        JobState::Queued | JobState::Complete | JobState::Failed { .. } => None,
     };
     let reports: Vec<_> = pods
         .iter()
@@ -113,18 +134,72 @@ fn state(job: &Job, pods: &[&Pod]) -> JobState {
     }
 }
 
-/// What the Job controller cannot make it says in events alone, which the operator does not read.
-fn no_pod(job: &Job, pods: &[&Pod], now: Timestamp) -> Option<Waiting> {
-    let started = job
-        .status
-        .as_ref()
-        .and_then(|status| status.start_time.as_ref())?;
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    (pods.is_empty() && now.duration_since(started.0) > NO_POD).then(|| Waiting {
-        reason: Reason::PodRefused,
-        message: format!(
-            "Job {name} has no pod yet; its events say why (kubectl describe job {name}), as a \
-             quota or an admission rule"
+/// Whether the Job controller should have made another pod by now.
+pub(super) fn lacks_pods(job: &Job, pods: &[&Pod], now: Timestamp) -> bool {
+    let status = job.status.as_ref();
+    let started = status.and_then(|status| status.start_time.as_ref());
+    let Some(since) = started.or(job.metadata.creation_timestamp.as_ref()) else {
+        return false;
+    };
+    let conditions = status.and_then(|status| status.conditions.as_deref());
+    // FailureTarget and SuccessCriteriaMet, too: what is decided needs no more pods.
+    let is_decided = conditions
+        .unwrap_or_default()
+        .iter()
+        .any(|c| c.status == "True" && c.type_ != "Suspended");
+    let has_succeeded = pods.iter().any(|pod| pod::has_succeeded(pod));
+    let active = pods.iter().filter(|pod| pod::is_active(pod)).count();
+    !is_decided
+        && !has_succeeded
+        && now.duration_since(since.0) > NO_POD
+        && u32::try_from(active).unwrap_or(u32::MAX) < parallelism(job)
+}
+
+/// What the Job controller cannot make it says in events alone.
+fn no_pod(job: &Job, pods: &[&Pod], seen: &Seen<'_>) -> Option<Waiting> {
+    if !lacks_pods(job, pods, seen.now) {
+        return None;
+    }
+    let name = job.name_any();
+    let has_looked = job.status.as_ref().is_some_and(|s| s.start_time.is_some());
+    events::no_pod(&name, seen.events_of(job)).or_else(|| {
+        pods.is_empty().then(|| Waiting {
+            stall: Stall::PodsNotCreated,
+            words: if has_looked {
+                format!("Job {name} has no pod, and its events do not say why")
+            } else {
+                format!("no controller has looked at Job {name} since it was made")
+            },
+        })
+    })
+}
+
+/// Deleted, a Job is gone as soon as its pods are, unless somebody holds it.
+fn deleted(job: &Job, now: Timestamp) -> Option<Waiting> {
+    let leaving = job.metadata.deletion_timestamp.as_ref()?;
+    (now.duration_since(leaving.0) > NO_POD).then(|| Waiting {
+        stall: Stall::JobDeleted,
+        words: format!(
+            "Job {} was deleted at {} and is not gone",
+            job.name_any(),
+            leaving.0
+        ),
+    })
+}
+
+/// A suspended Job's pods are deleted at once: the Job controller does it.
+fn stays(job: &Job, pods: &[&Pod], seen: &Seen<'_>) -> Option<Waiting> {
+    let since = seen.suspended_since?;
+    let stays = pods
+        .iter()
+        .filter(|pod| pod::is_active(pod))
+        .find(|pod| pod.metadata.deletion_timestamp.is_none())?;
+    (seen.now.duration_since(since) > STAY).then(|| Waiting {
+        stall: Stall::WorkersStay,
+        words: format!(
+            "Job {} has been suspended since {since}, and its pod {} was not told to leave",
+            job.name_any(),
+            stays.name_any()
         ),
     })
 }

@@ -1,6 +1,7 @@
 //! Reports: which text is one, and which of several counts.
 
 use darwinlm_task::{ExitCode, Outcome, RunIdentity, TaskKind, TaskReport, VERSION};
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 /// Reads a report; what cannot be read, or is of another version, is none.
@@ -53,8 +54,8 @@ fn generation(report: &TaskReport) -> u32 {
 }
 
 /// The newest progress in a worker's log: one JSON object a line, some with the whole report in
-/// `progress_report`, as an object or as its text.
-pub(super) fn last_progress(log: &str) -> Option<TaskReport> {
+/// `progress_report`, as an object or as its text. The kubelet puts the time before each line.
+pub(super) fn last_progress(log: &str) -> Option<(TaskReport, Option<Timestamp>)> {
     #[derive(Deserialize)]
     struct Line {
         progress_report: Told,
@@ -68,12 +69,17 @@ pub(super) fn last_progress(log: &str) -> Option<TaskReport> {
     log.lines()
         .rev()
         .filter(|line| line.contains("progress_report"))
-        .find_map(
-            |line| match serde_json::from_str::<Line>(line).ok()?.progress_report {
+        .find_map(|line| {
+            let (time, line) = match line.split_once(' ') {
+                Some((time, rest)) if !line.starts_with('{') => (time.parse().ok(), rest),
+                _ => (None, line),
+            };
+            let report = match serde_json::from_str::<Line>(line).ok()?.progress_report {
                 Told::Text(text) => read(&text),
                 Told::Object(value) => read(&value.to_string()),
-            },
-        )
+            };
+            Some((report?, time))
+        })
 }
 
 #[cfg(test)]
@@ -105,16 +111,18 @@ mod tests {
         let first = report(Outcome::Running).to_json();
         let last = report(Outcome::Done).to_json();
         let log = format!(
-            "{{\"message\":\"starts\"}}\n{{\"progress_report\":{}}}\n{{\"progress_report\":{last}}}\n\
+            "{{\"message\":\"starts\"}}\n{{\"progress_report\":{}}}\n2026-01-01T12:00:00.5Z \
+             {{\"progress_report\":{last}}}\n\
              {{\"message\":\"no progress_report here\"}}\nnot json progress_report\n",
             serde_json::to_string(&first).unwrap(),
         );
-        assert_eq!(last_progress(&log), Some(report(Outcome::Done)));
+        let time = "2026-01-01T12:00:00.5Z".parse().ok();
+        assert_eq!(last_progress(&log), Some((report(Outcome::Done), time)));
         let log = format!(
             "{{\"progress_report\":{}}}",
             serde_json::to_string(&first).unwrap()
         );
-        assert_eq!(last_progress(&log), Some(report(Outcome::Running)));
+        assert_eq!(last_progress(&log), Some((report(Outcome::Running), None)));
         assert_eq!(last_progress("nothing"), None);
     }
 

@@ -48,6 +48,10 @@ pub enum What {
     RunSucceeded,
     /// A task failed for good.
     RunFailed,
+    /// The prefix of a deleted run was removed.
+    CleanedUp,
+    /// A deleted run leaves something behind in the store.
+    LeftBehind,
 }
 
 impl Change {
@@ -57,6 +61,16 @@ impl Change {
             job: None,
             note: note.into(),
         }
+    }
+
+    /// The prefix of a deleted run was removed.
+    pub fn cleaned_up(note: &str) -> Self {
+        Self::new(What::CleanedUp, note)
+    }
+
+    /// A deleted run leaves something behind.
+    pub fn left_behind(note: &str) -> Self {
+        Self::new(What::LeftBehind, note)
     }
 
     /// The event's reason.
@@ -72,6 +86,8 @@ impl Change {
             What::RunResumed => "RunResumed",
             What::RunSucceeded => "RunSucceeded",
             What::RunFailed => "RunFailed",
+            What::CleanedUp => "CleanedUp",
+            What::LeftBehind => "LeftBehind",
         }
     }
 
@@ -84,6 +100,7 @@ impl Change {
             What::Stalled(reason) => reason.to_string(),
             What::RunSuspended | What::RunResumed => "Suspend".to_owned(),
             What::RunSucceeded | What::RunFailed => "Finish".to_owned(),
+            What::CleanedUp | What::LeftBehind => "CleanUp".to_owned(),
         }
     }
 
@@ -92,14 +109,15 @@ impl Change {
         match self.what {
             // Queues are there to wait in.
             What::Stalled(Reason::Queued) => false,
-            What::RunRejected | What::Stalled(_) | What::RunFailed => true,
+            What::RunRejected | What::Stalled(_) | What::RunFailed | What::LeftBehind => true,
             What::RunAccepted
             | What::TaskStarted(_)
             | What::TaskDone(_)
             | What::GenerationDone
             | What::RunSuspended
             | What::RunResumed
-            | What::RunSucceeded => false,
+            | What::RunSucceeded
+            | What::CleanedUp => false,
         }
     }
 
@@ -122,6 +140,7 @@ const fn camel_case(task: TaskKind) -> &'static str {
         TaskKind::PostTrain => "PostTrain",
         TaskKind::Evaluate => "Evaluate",
         TaskKind::Export => "Export",
+        TaskKind::CleanUp => "CleanUp",
     }
 }
 
@@ -154,7 +173,7 @@ pub fn changes(
     }
     changes.extend(generation_done(known, new, own_job));
     for task in TaskKind::ALL {
-        if let Some((true, now)) = turned(done_condition(task)) {
+        if let Some((true, now)) = done_condition(task).and_then(turned) {
             let note = if now.reason == Reason::BudgetSpent.as_str() {
                 format!("{task} ended: the GPU budget is spent")
             } else {
@@ -224,26 +243,18 @@ fn generation_done(
     (known_genome != Some(&survivor.genome)).then(|| Change::new(What::GenerationDone, note))
 }
 
-/// Progressing that is False for a reason that a person may do something about.
+/// Nothing goes on, for a reason that a person may do something about. What `Accepted` says too is
+/// told by its own event.
 fn stalled(known: &PruningRunStatus, new: &PruningRunStatus) -> Option<Change> {
-    let now = conditions::get(&new.conditions, ConditionType::Progressing)?;
-    let before = conditions::get(&known.conditions, ConditionType::Progressing);
-    let is_same = before.is_some_and(|b| b.status == now.status && b.reason == now.reason);
-    if is_same || now.status != ConditionStatus::False.as_str() {
+    let reason = conditions::stalled(&new.conditions)?;
+    let is_same = conditions::stalled(&known.conditions) == Some(reason);
+    let accepted = conditions::get(&new.conditions, ConditionType::Accepted);
+    let is_told = accepted.is_some_and(|accepted| accepted.reason == reason.as_str());
+    if is_same || is_told {
         return None;
     }
-    let reason: Reason = now.reason.parse().ok()?;
-    let is_stall = matches!(
-        reason,
-        Reason::Unschedulable
-            | Reason::Queued
-            | Reason::ImagePull
-            | Reason::PodRefused
-            | Reason::WorkerFailing
-            | Reason::NodeLost
-            | Reason::Stalled
-    );
-    is_stall.then(|| Change::new(What::Stalled(reason), now.message.as_str()))
+    let now = conditions::get(&new.conditions, ConditionType::Progressing)?;
+    Some(Change::new(What::Stalled(reason), now.message.as_str()))
 }
 
 #[cfg(test)]
@@ -390,7 +401,10 @@ mod tests {
 
     #[test]
     fn a_jobs_start_names_the_job() {
-        let applied = Applied { created: vec![KEY] };
+        let applied = Applied {
+            created: vec![KEY],
+            ..Applied::default()
+        };
         let status = PruningRunStatus::default();
         let told = changes(&status, &status, &applied, None);
         assert_eq!(told[0].job, Some(KEY));

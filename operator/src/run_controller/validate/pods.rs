@@ -4,6 +4,7 @@ use darwinlm_api::{Device, Placement as PodPlacement, Resources, TaskOverride, W
 use darwinlm_task::{DeviceRequest, TaskKind};
 
 use super::{Placement, PodTemplate, Rejection};
+use crate::run_controller::devices::is_device;
 
 /// The device to compute on.
 ///
@@ -48,6 +49,20 @@ pub(super) fn template(worker: &Worker) -> Result<PodTemplate, Rejection> {
         cache,
         overrides,
     } = worker;
+    one_gpu("spec.worker", resources)?;
+    let of_tasks = [
+        ("prepare", &overrides.prepare),
+        ("postTraining", &overrides.post_training),
+        ("evaluation", &overrides.evaluation),
+    ];
+    for (task, differs) in of_tasks {
+        if let Some(resources) = differs
+            .as_ref()
+            .and_then(|differs| differs.resources.as_ref())
+        {
+            one_gpu(&format!("spec.worker.overrides.{task}"), resources)?;
+        }
+    }
     if let Some(variable) = env
         .iter()
         .find(|variable| variable.name.starts_with("DARWINLM_"))
@@ -104,9 +119,11 @@ impl PodTemplate {
             TaskKind::Prepare => self.overrides.prepare.as_ref(),
             TaskKind::PostTrain => self.overrides.post_training.as_ref(),
             TaskKind::Evaluate => self.overrides.evaluation.as_ref(),
-            TaskKind::Measure | TaskKind::BuildDatabase | TaskKind::Search | TaskKind::Export => {
-                None
-            }
+            TaskKind::Measure
+            | TaskKind::BuildDatabase
+            | TaskKind::Search
+            | TaskKind::Export
+            | TaskKind::CleanUp => None,
         }
     }
 }
@@ -133,6 +150,35 @@ fn replace(own: &mut PodPlacement, given: PodPlacement) {
     own.affinity = affinity.or_else(|| own.affinity.take());
     own.priority_class_name = priority_class_name.or_else(|| own.priority_class_name.take());
     own.runtime_class_name = runtime_class_name.or_else(|| own.runtime_class_name.take());
+}
+
+/// A worker computes on one device: what more it is given would stand idle.
+fn one_gpu(field: &str, resources: &Resources) -> Result<(), Rejection> {
+    let gpus = resources.limits.iter().filter(|(name, _)| is_device(name));
+    let asked: Vec<_> = gpus
+        .map(|(name, amount)| (name, amount.0.as_str()))
+        .filter(|(_, amount)| *amount != "0")
+        .collect();
+    match asked.as_slice() {
+        [] | [(_, "1")] => Ok(()),
+        [(name, amount)] => Err(Rejection::invalid(
+            &format!("{field}.resources.limits[{name}]"),
+            format_args!(
+                "is {amount}, and a worker computes on one GPU; 1 is accepted: for more GPUs ask for more \
+                 workers, as in spec.search.workers"
+            ),
+        )),
+        several => {
+            let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
+            Err(Rejection::invalid(
+                &format!("{field}.resources.limits"),
+                format_args!(
+                    "asks for {}, and a worker computes on one GPU; one of them is accepted",
+                    names.join(" and ")
+                ),
+            ))
+        }
+    }
 }
 
 /// Threads of a worker: its CPU limit, rounded up. Part of the numerics plan, so it comes from the

@@ -79,7 +79,9 @@ impl Model {
 
     /// Copies the files into the store, unless they are there.
     pub(super) async fn keep(&self, context: &Context) -> Result<(), Failure> {
-        let writer = FolderWriter::new(&context.store, &paths::model(&self.digest));
+        let folder = paths::model(&self.digest);
+        context.uses(&folder).await?;
+        let writer = FolderWriter::new(&context.store, &folder);
         if writer.complete().await.map_err(store_failure)?.is_some() {
             return Ok(());
         }

@@ -47,7 +47,9 @@ pub(super) async fn make(
 ) -> Result<Tokens, Failure> {
     let texts = texts(data, fetcher).await?;
     let digest = tokens_digest(data, model, &texts);
-    let writer = FolderWriter::new(&context.store, &paths::tokens(&digest));
+    let folder = paths::tokens(&digest);
+    context.uses(&folder).await?;
+    let writer = FolderWriter::new(&context.store, &folder);
     let folder = match writer.complete().await.map_err(store_failure)? {
         Some(folder) => folder,
         None => {

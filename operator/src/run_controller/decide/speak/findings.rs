@@ -1,28 +1,32 @@
 //! One finding for each condition of a run.
 
 use darwinlm_api::PruningRunStatus;
-use darwinlm_api::conditions::{self, ConditionStatus, ConditionType, Finding, Reason};
+use darwinlm_api::conditions::{self, ConditionStatus, ConditionType, Finding, Reason, Stall};
 use darwinlm_task::{Task, TaskKind};
 
 use super::super::objection::Objection;
 use super::super::step::Step;
 use super::super::{Failure, done_condition};
-use crate::run_controller::observed::{JobState, ObservedJob, WorkerExit};
+use crate::run_controller::observed::{JobState, ObservedJob, Waiting, WorkerExit};
 use crate::run_controller::validate::ValidatedRun;
+
+/// Workers that were stopped from outside so often are more than a node that was drained.
+const AGAIN_AND_AGAIN: usize = 3;
 
 /// Everything that is said of a run, one finding for each condition.
 pub(super) fn findings(
     run: &ValidatedRun,
     step: &Step<'_>,
     objection: Option<&Objection>,
+    not_bound: Option<&Waiting>,
     current: Option<TaskKind>,
     status: &PruningRunStatus,
 ) -> Vec<Finding> {
     let mut findings = vec![accepted(step, objection)];
     for task in run.chain.iter().map(Task::kind) {
-        findings.push(of_task(task, step, current, status));
+        findings.extend(of_task(task, step, current, status));
     }
-    findings.push(progressing(run, step));
+    findings.push(progressing(run, step, not_bound));
     findings.push(if run.suspend {
         say(
             ConditionType::Suspended,
@@ -82,15 +86,15 @@ fn of_task(
     step: &Step<'_>,
     current: Option<TaskKind>,
     status: &PruningRunStatus,
-) -> Finding {
-    let type_ = done_condition(task);
+) -> Option<Finding> {
+    let type_ = done_condition(task)?;
     if let Some(known) = conditions::get(&status.conditions, type_)
         && known.status == ConditionStatus::True.as_str()
     {
         let reason = known.reason.parse().unwrap_or(Reason::Complete);
-        return say(type_, ConditionStatus::True, reason, &known.message);
+        return Some(say(type_, ConditionStatus::True, reason, &known.message));
     }
-    match step {
+    Some(match step {
         Step::Fail(failed, failure) if *failed == task => say(
             type_,
             ConditionStatus::False,
@@ -101,25 +105,28 @@ fn of_task(
             say(type_, ConditionStatus::False, Reason::InProgress, "")
         }
         _ => say(type_, ConditionStatus::False, Reason::NotStarted, ""),
-    }
+    })
 }
 
-fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
+fn progressing(run: &ValidatedRun, step: &Step<'_>, not_bound: Option<&Waiting>) -> Finding {
     use ConditionStatus::{False, True};
     let say =
         |status, reason, message: &str| say(ConditionType::Progressing, status, reason, message);
     match step {
         Step::Finish => say(False, Reason::Finished, "the run has its result"),
-        Step::Fail(task, failure) => say(
-            False,
-            failure.reason,
-            &format!("{task}: {}", failure.message),
-        ),
+        Step::Fail(task, failure) => {
+            let words = format!("{task}: {}", failure.message);
+            match Stall::of_failure(failure.reason) {
+                Some(stall) => waits(&Waiting { stall, words }),
+                None => say(False, failure.reason, &words),
+            }
+        }
         Step::Rest(_) => say(False, Reason::Suspended, "the run is suspended"),
         Step::Hold(_, objection) => say(False, objection.reason, &objection.message),
-        Step::Watch(job) if run.suspend && job.state == JobState::Suspended => {
-            say(False, Reason::Suspended, "the run is suspended")
-        }
+        Step::Watch(job) if run.suspend && job.state == JobState::Suspended => match &job.waiting {
+            Some(waiting) => waits(waiting),
+            None => say(False, Reason::Suspended, "the run is suspended"),
+        },
         Step::Watch(_) if run.suspend => say(
             False,
             Reason::Suspending,
@@ -127,20 +134,17 @@ fn progressing(run: &ValidatedRun, step: &Step<'_>) -> Finding {
         ),
         Step::Start(new) => say(True, Reason::Starting, &format!("{} starts", new.key.task)),
         Step::Watch(job) if job.state == JobState::Queued => queued(job),
-        Step::Watch(job) => watched(run, job),
+        Step::Watch(job) => watched(run, job, not_bound),
     }
 }
 
 /// Why a Job waits in its queue.
 fn queued(job: &ObservedJob) -> Finding {
-    let unasked = || format!("{} waits in its queue", job.key.task);
-    let why = job.waiting.as_ref().map(|waiting| waiting.message.clone());
-    say(
-        ConditionType::Progressing,
-        ConditionStatus::False,
-        Reason::Queued,
-        &why.unwrap_or_else(unasked),
-    )
+    let unasked = || Waiting {
+        stall: Stall::Queued,
+        words: format!("{} waits in its queue", job.key.task),
+    };
+    waits(&job.waiting.clone().unwrap_or_else(unasked))
 }
 
 /// What a queue has given, where the spec asks for more.
@@ -154,43 +158,93 @@ fn admitted(run: &ValidatedRun, job: &ObservedJob) -> String {
     }
 }
 
+/// Nothing goes on: why, and what to do about it.
+fn waits(waiting: &Waiting) -> Finding {
+    say(
+        ConditionType::Progressing,
+        ConditionStatus::False,
+        waiting.stall.reason(),
+        &waiting.message(),
+    )
+}
+
 /// How a live Job is doing.
-fn watched(run: &ValidatedRun, job: &ObservedJob) -> Finding {
-    use ConditionStatus::{False, True};
-    let say =
-        |status, reason, message: &str| say(ConditionType::Progressing, status, reason, message);
+fn watched(run: &ValidatedRun, job: &ObservedJob, not_bound: Option<&Waiting>) -> Finding {
+    let say = |reason, message: &str| {
+        say(
+            ConditionType::Progressing,
+            ConditionStatus::True,
+            reason,
+            message,
+        )
+    };
     let (active, ready) = match job.state {
         JobState::Running { active, ready } => (active, ready),
         JobState::Pending | JobState::Suspended | JobState::Queued => (0, 0),
         JobState::Complete | JobState::Failed { .. } => (0, 0),
     };
-    match (&job.waiting, job.exits.first()) {
-        (Some(waiting), _) if ready == 0 => say(False, waiting.reason, &waiting.message),
-        (_, Some(exit)) if ready == 0 => say(False, Reason::WorkerFailing, &ended_with(exit)),
-        _ if ready == 0 && job.report.is_none() => {
-            say(True, Reason::Starting, &format!("{} starts", job.key.task))
+    let reason = reason_of(job.key.task);
+    let waiting = not_bound.or(job.waiting.as_ref());
+    let exit = job.exits.first();
+    if let Some(stall) = stall(job, waiting, ready) {
+        return waits(&stall);
+    }
+    match (waiting, exit) {
+        _ if ready == 0 && job.report.is_none() && exit.is_none() => {
+            say(Reason::Starting, &format!("{} starts", job.key.task))
         }
+        (_, Some(exit)) if ready == 0 => say(Reason::Starting, &ended_with(exit)),
         (Some(waiting), _) => {
             let message = format!(
                 "{ready} of {} workers are at work; the others wait: {}",
-                job.parallelism, waiting.message
+                job.parallelism,
+                waiting.message()
             );
-            say(True, reason_of(job.key.task), &message)
+            say(reason, &message)
         }
-        (None, Some(exit)) => say(True, reason_of(job.key.task), &ended_with(exit)),
+        (None, Some(exit)) => say(reason, &ended_with(exit)),
         (None, None) => {
             let workers = if active == 1 {
                 "worker is"
             } else {
                 "workers are"
             };
-            say(
-                True,
-                reason_of(job.key.task),
-                &format!("{active} {workers} at work{}", admitted(run, job)),
-            )
+            let more = admitted(run, job);
+            say(reason, &format!("{active} {workers} at work{more}"))
         }
     }
+}
+
+/// Why a Job gets no further, if it does not: the weightiest cause of all. While a worker is at
+/// work, only that it gets no further counts: whatever keeps others from starting, the work goes on.
+fn stall(job: &ObservedJob, waiting: Option<&Waiting>, ready: u32) -> Option<Waiting> {
+    if ready > 0 {
+        return waiting
+            .filter(|waiting| waiting.stall.is_of_workers_at_work())
+            .cloned();
+    }
+    let of_exit = job.exits.first().and_then(|exit| of_exit(exit, &job.exits));
+    waiting
+        .cloned()
+        .into_iter()
+        .chain(of_exit)
+        .min_by_key(|waiting| waiting.stall)
+}
+
+fn of_exit(newest: &WorkerExit, exits: &[WorkerExit]) -> Option<Waiting> {
+    let WorkerExit { stall, .. } = newest;
+    let same = exits.iter().filter(|exit| exit.stall == *stall).count();
+    if *stall == Stall::Interrupted && same < AGAIN_AND_AGAIN {
+        return None;
+    }
+    let words = match same {
+        1 => ended_with(newest),
+        _ => format!("{same} workers ended alike; {}", ended_with(newest)),
+    };
+    Some(Waiting {
+        stall: *stall,
+        words,
+    })
 }
 
 fn ended_with(exit: &WorkerExit) -> String {
@@ -230,5 +284,6 @@ const fn reason_of(task: TaskKind) -> Reason {
         TaskKind::PostTrain => Reason::PostTraining,
         TaskKind::Evaluate => Reason::Evaluating,
         TaskKind::Export => Reason::Exporting,
+        TaskKind::CleanUp => Reason::CleaningUp,
     }
 }

@@ -1,0 +1,396 @@
+//! What nodes and kubelets do to a run: drained, silent, stuck, out of memory, out of reach; the same
+//! digest in the end, and said why it did not move.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
+use darwinlm_tests::local::{Local, TINY_RUN};
+use darwinlm_tests::node::{a_running_worker, finished, jobs_of, pods, tiny_volume};
+use darwinlm_tests::programs::repository;
+use serde_json::Value;
+
+const LONG: Duration = Duration::from_secs(600);
+
+/// The tiny run with steps so long that something can happen to its search.
+fn longer() -> String {
+    TINY_RUN
+        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
+        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
+        .replacen("generations: 5", "generations: 10", 1)
+}
+
+/// The digest of a run's YAML on this machine.
+fn digest_of(yaml: &str) -> String {
+    let here = Local::new();
+    fs::write(here.yaml(), yaml).expect("the YAML can be written");
+    here.run(&["--workers", "1"]).digest()
+}
+
+#[test]
+fn a_drained_node_costs_no_attempt_and_changes_nothing() {
+    let yaml = longer();
+    let local = digest_of(&yaml);
+    let namespace = Namespace::new("drained");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&yaml);
+    let worker = await_worker(&namespace);
+    let node = node_of(&namespace, &worker);
+    kubectl(&["cordon", &node]);
+    let before = pods(&namespace, "search");
+    let evicted = Command::new("kubectl")
+        .args(["drain", &node, "--pod-selector=darwinlm.io/run=tiny"])
+        .args(["--delete-emptydir-data", "--timeout=90s"])
+        .spawn()
+        .expect("kubectl can be started");
+    // The pods go with their eviction: how they ended is seen on the way out.
+    let codes = exit_codes(&namespace, before.len(), evicted);
+    println!("evicted workers ended with {codes:?}");
+    assert!(codes.iter().all(|code| *code == 75), "{codes:?}");
+    let (reason, message) = await_reason(&namespace, "Unschedulable");
+    println!("drained: {reason}: {message}");
+    assert!(message.contains("were unschedulable"), "{message}");
+    kubectl(&["uncordon", &node]);
+    let end = succeeded(&namespace);
+    assert_eq!(end["status"]["search"]["digest"], local);
+    let jobs = jobs_of(&namespace, "tiny", "search");
+    println!("search Jobs: {jobs:?}");
+    assert!(jobs.iter().all(|job| job.ends_with("-a1")), "{jobs:?}");
+    for job in namespace.list("jobs", "darwinlm.io/task=search") {
+        assert!(job["status"]["failed"].as_i64().unwrap_or(0) == 0, "{job}");
+    }
+    drop(there);
+}
+
+#[test]
+fn a_node_that_falls_silent_is_told_of_and_the_run_goes_on_when_it_is_back() {
+    let yaml = longer();
+    let local = digest_of(&yaml);
+    let namespace = Namespace::new("silent-node");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&yaml);
+    await_worker(&namespace);
+    let started = Instant::now();
+    signal_part("kubelet", "STOP");
+    let (_, message) = await_reason(&namespace, "NodeLost");
+    println!("after {} s: {message}", started.elapsed().as_secs());
+    assert!(
+        message.contains("does not answer") && message.contains("Remedy: "),
+        "{message}"
+    );
+    signal_part("kubelet", "CONT");
+    let end = succeeded(&namespace);
+    assert_eq!(end["status"]["search"]["digest"], local);
+    drop(there);
+}
+
+#[test]
+fn workers_that_are_stuck_are_told_of_and_untold_when_they_move() {
+    let yaml = longer();
+    let local = digest_of(&yaml);
+    let namespace = Namespace::new("stuck");
+    let there = tiny_volume(&namespace);
+    stall_seconds("20");
+    namespace.apply(&yaml);
+    let worker = await_worker(&namespace);
+    let started = Instant::now();
+    signal_workers(&namespace, "STOP");
+    let (_, message) = await_reason(&namespace, "NoProgress");
+    println!("after {} s: {message}", started.elapsed().as_secs());
+    let first = pods(&namespace, "search");
+    let named = first
+        .iter()
+        .filter_map(|pod| pod["metadata"]["name"].as_str())
+        .any(|name| message.contains(name));
+    assert!(named, "{message} names no worker such as {worker}");
+    assert!(message.contains("search, generation"), "{message}");
+    signal_workers(&namespace, "CONT");
+    let (reason, message) = await_reason(&namespace, "Searching");
+    println!("let go: {reason}: {message}");
+    let end = succeeded(&namespace);
+    assert_eq!(end["status"]["search"]["digest"], local);
+    stall_seconds("900");
+    drop(there);
+}
+
+#[test]
+fn an_image_that_is_nowhere_is_told_in_the_kubelets_words() {
+    let namespace = Namespace::new("no-image");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&with_worker("image: \"localhost/none:1\""));
+    let (_, message) = await_reason(&namespace, "ImagePull");
+    println!("no image: {message}");
+    assert!(message.contains("localhost/none:1"), "{message}");
+    drop(there);
+}
+
+#[test]
+fn a_secret_that_is_missing_is_told_by_name_and_the_run_goes_on_once_it_is_there() {
+    let namespace = Namespace::new("no-secret");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&TINY_RUN.replacen(
+        "store: pvc://data/store",
+        "store: pvc://data/store, credentialsSecretRef: {name: keys}",
+        1,
+    ));
+    let (_, message) = await_reason(&namespace, "ReferenceNotFound");
+    println!("no Secret: {message}");
+    assert!(message.contains("secret \"keys\" not found"), "{message}");
+    namespace.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "keys",
+        "--from-literal=UNUSED=x",
+    ]);
+    succeeded(&namespace);
+    drop(there);
+}
+
+#[test]
+fn a_container_that_needs_more_memory_is_told_with_its_limit() {
+    let namespace = Namespace::new("no-memory");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&with_worker("resources: {limits: {cpu: 1, memory: 40Mi}}"));
+    let (_, message) = await_reason(&namespace, "OutOfMemory");
+    println!("no memory: {message}");
+    assert!(message.contains("OOMKilled: 40Mi"), "{message}");
+    drop(there);
+}
+
+#[test]
+fn a_suspended_run_holds_no_pod_and_resumed_ends_with_the_same_digest() {
+    let yaml = longer();
+    let local = digest_of(&yaml);
+    let namespace = Namespace::new("suspended");
+    let there = tiny_volume(&namespace);
+    namespace.apply(&yaml);
+    await_worker(&namespace);
+    let suspend = |is: bool| {
+        let patch = format!("{{\"spec\":{{\"suspend\":{is}}}}}");
+        namespace.kubectl(&["patch", "prun/tiny", "--type=merge", "-p", &patch]);
+    };
+    let started = Instant::now();
+    suspend(true);
+    let is_active = |pod: &Value| {
+        !matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        )
+    };
+    namespace.await_run("tiny", Duration::from_secs(60), |run| {
+        is_true(run, "Suspended") && !pods(&namespace, "search").iter().any(is_active)
+    });
+    println!(
+        "no pod {} s after spec.suspend",
+        started.elapsed().as_secs()
+    );
+    suspend(false);
+    let end = succeeded(&namespace);
+    assert_eq!(end["status"]["search"]["digest"], local);
+    drop(there);
+}
+
+#[test]
+fn where_the_pod_network_refuses_progress_is_read_from_logs() {
+    let yaml = longer();
+    let local = digest_of(&yaml);
+    let namespace = Namespace::new("no-network");
+    let there = tiny_volume(&namespace);
+    nft("add table inet story");
+    nft("add chain inet story forward { type filter hook forward priority 0 ; }");
+    nft("add rule inet story forward tcp dport 9090 counter reject");
+    namespace.apply(&yaml);
+    let mut seen = std::collections::BTreeSet::new();
+    let end = namespace.await_run("tiny", LONG, |run| {
+        seen.extend(run["status"]["search"]["generation"].as_i64());
+        finished(run)
+    });
+    let rules = nft("list table inet story");
+    nft("delete table inet story");
+    let rejected = rules
+        .split("packets ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    println!("generations seen {seen:?}, packets rejected {rejected:?}");
+    assert!(rejected.is_some_and(|packets| packets != "0"), "{rules}");
+    assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
+    assert_eq!(end["status"]["search"]["digest"], local);
+    assert!(seen.len() > 2, "the status moved through {seen:?}");
+    drop(there);
+}
+
+/// The tiny run with a line in `spec.worker`, instead of what it says there.
+fn with_worker(line: &str) -> String {
+    let before = TINY_RUN
+        .split("  worker:")
+        .next()
+        .expect("a text has a beginning");
+    format!("{before}  worker:\n    {line}\n")
+}
+
+/// A worker of the search, some generations into it.
+fn await_worker(namespace: &Namespace) -> String {
+    let mut worker = None;
+    namespace.await_run("tiny", LONG, |run| {
+        assert!(!finished(run), "the search is over: {run}");
+        worker = a_running_worker(namespace, "search");
+        worker.is_some() && run["status"]["search"]["generation"].as_i64() >= Some(1)
+    });
+    worker.expect("it was waited for")
+}
+
+fn await_reason(namespace: &Namespace, expected: &str) -> (String, String) {
+    let mut told = (String::new(), String::new());
+    namespace.await_run("tiny", Duration::from_secs(240), |run| {
+        let conditions = run["status"]["conditions"].as_array();
+        let progressing = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Progressing");
+        let word = |key: &str| {
+            let word = progressing.and_then(|found| found[key].as_str());
+            word.unwrap_or_default().to_owned()
+        };
+        told = (word("reason"), word("message"));
+        told.0 == expected
+    });
+    told
+}
+
+fn succeeded(namespace: &Namespace) -> Value {
+    let end = namespace.await_run("tiny", LONG, finished);
+    assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
+    end
+}
+
+fn node_of(namespace: &Namespace, pod: &str) -> String {
+    namespace.kubectl(&["get", "pod", pod, "-o", "jsonpath={.spec.nodeName}"])
+}
+
+/// How so many workers end, as their pods say before they are gone.
+fn exit_codes(namespace: &Namespace, workers: usize, mut drain: std::process::Child) -> Vec<i64> {
+    let mut codes = std::collections::BTreeMap::new();
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while codes.len() < workers && Instant::now() < deadline {
+        for pod in pods(namespace, "search") {
+            let state = &pod["status"]["containerStatuses"][0]["state"];
+            if let Some(code) = state["terminated"]["exitCode"].as_i64() {
+                codes.insert(pod["metadata"]["name"].to_string(), code);
+            }
+        }
+        if drain
+            .try_wait()
+            .expect("kubectl can be waited for")
+            .is_some()
+        {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let drained = drain.wait().expect("kubectl can be waited for");
+    assert!(drained.success(), "the node was not drained");
+    codes.into_values().collect()
+}
+
+fn cluster(arguments: &[&str]) -> String {
+    let output = Command::new(repository().join("tests/cluster/cluster.sh"))
+        .args(arguments)
+        .output()
+        .expect("cluster.sh can be started");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// Sends a signal to one part of the node.
+fn signal_part(part: &str, signal: &str) {
+    for pid in cluster(&["pids", part]).split_whitespace() {
+        send(pid, signal);
+    }
+}
+
+/// Sends a signal to every search worker of the run: a process is known by its pod's UID.
+fn signal_workers(namespace: &Namespace, signal: &str) {
+    let mut sent = 0;
+    for pod in pods(namespace, "search") {
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        let own = format!("DARWINLM_WORKER={uid}");
+        for entry in fs::read_dir("/proc").expect("there is /proc").flatten() {
+            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environ
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == own.as_bytes())
+            {
+                send(&entry.file_name().to_string_lossy(), signal);
+                sent += 1;
+            }
+        }
+    }
+    assert!(sent > 0, "no worker is there for {signal}");
+}
+
+fn send(pid: &str, signal: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), pid])
+        .status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "kill -{signal} {pid}"
+    );
+}
+
+/// Runs `nft` in the node's network.
+fn nft(words: &str) -> String {
+    let kubelet = cluster(&["pids", "kubelet"]);
+    let kubelet = kubelet.split_whitespace().next().expect("the kubelet runs");
+    let output = Command::new("nsenter")
+        .args(["-t", kubelet, "-n", "-m", "nft"])
+        .args(words.split(' '))
+        .env("PATH", path_of(kubelet))
+        .output()
+        .expect("nsenter can be started");
+    assert!(output.status.success(), "nft {words}: {output:?}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// Where the kubelet finds its programs.
+fn path_of(pid: &str) -> String {
+    let environ = fs::read(format!("/proc/{pid}/environ")).expect("root may read it");
+    let environ = String::from_utf8_lossy(&environ).into_owned();
+    let path = environ
+        .split('\0')
+        .find_map(|variable| variable.strip_prefix("PATH="));
+    path.expect("it has a PATH").to_owned()
+}
+
+/// How long workers may stand still, from now on.
+fn stall_seconds(seconds: &str) {
+    let chart = repository().join("charts/darwinlm");
+    let set = format!("stallSeconds={seconds}");
+    let upgraded = Command::new("helm")
+        .args(["upgrade", "darwinlm"])
+        .arg(chart)
+        .args([
+            "-n",
+            "darwinlm-system",
+            "--reuse-values",
+            "--wait",
+            "--timeout",
+            "2m",
+        ])
+        .args(["--set", &set])
+        .output()
+        .expect("helm is on the PATH: run this through `make e2e`");
+    assert!(upgraded.status.success(), "{upgraded:?}");
+    try_kubectl(
+        &[
+            "-n",
+            "darwinlm-system",
+            "rollout",
+            "status",
+            "deploy/darwinlm",
+        ],
+        None,
+    );
+}
