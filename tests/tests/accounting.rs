@@ -97,15 +97,24 @@ fn every_second_that_workers_held_has_its_cause_though_workers_are_killed() {
     assert!(causes["useful"] > 0.0 && causes["starting"] > 0.0 && causes["waiting"] > 0.0);
 }
 
+/// The account of a worker that computed for more than an hour before it was lost.
+fn an_hour_was_spent(world: &Local) {
+    let folder = world.store().join("runs/local.tiny/workers");
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    let account = serde_json::json!({
+        "worker": "earlier", "task": "build-database", "devices": 1, "startedUnixSeconds": 0,
+        "device": null, "startingSeconds": 100.0, "usefulSeconds": 3600.0, "waitingSeconds": 0.0,
+        "lostSeconds": 0.0, "inFlightSeconds": 9.0, "tokensTrained": 0, "tokensScored": 0,
+        "trials": {"done": 0, "failed": 0, "exceptions": 0, "repeated": 0},
+    });
+    fs::write(folder.join("earlier.json"), account.to_string()).expect("it can be written");
+}
+
 #[test]
 fn a_search_that_its_budget_stopped_goes_on_when_that_is_raised_to_the_digest_of_one_without() {
     let digest = Local::new().run(&[]).digest();
     let world = Local::new();
-    // A worker of 3000 devices, so that an hour is little more than a second.
-    world.edit(
-        "limits: {cpu: \"1\"}",
-        "limits: {cpu: \"1\", nvidia.com/gpu: 3000}",
-    );
+    an_hour_was_spent(&world);
     world.edit(
         "  evaluation: {}\n",
         "  evaluation: {}\n  budget: {gpuHours: 1}\n",
@@ -136,10 +145,7 @@ fn a_search_that_its_budget_stopped_goes_on_when_that_is_raised_to_the_digest_of
 fn a_budget_that_is_raised_while_the_run_is_at_work_is_the_one_that_counts() {
     let digest = Local::new().run(&[]).digest();
     let world = Local::new();
-    world.edit(
-        "limits: {cpu: \"1\"}",
-        "limits: {cpu: \"1\", nvidia.com/gpu: 3000}",
-    );
+    an_hour_was_spent(&world);
     world.edit("  evaluation: {}\n", "  budget: {gpuHours: 1}\n");
     let run = world.start(&[]);
     world.edit("gpuHours: 1}", "gpuHours: 100000}");

@@ -224,7 +224,7 @@ mod tests {
     fn what_differs_for_a_task_replaces_field_by_field() {
         let fields = "    overrides:
       prepare: {resources: {requests: {cpu: 2}}, nodeSelector: {pool: cpu}}
-      postTraining: {resources: {limits: {nvidia.com/gpu: 8}}, priorityClassName: training}
+      postTraining: {resources: {limits: {nvidia.com/gpu: 1, memory: 64Gi}}, priorityClassName: training}
       evaluation: {image: other:1}
 ";
         let prepare = pod_with(fields, TaskKind::Prepare);
@@ -246,7 +246,7 @@ mod tests {
             .unwrap()
             .limits
             .unwrap();
-        assert_eq!(limits["nvidia.com/gpu"].0, "8");
+        assert_eq!(limits["memory"].0, "64Gi");
         let evaluation = pod_with(fields, TaskKind::Evaluate);
         assert_eq!(evaluation.containers[0].image.as_deref(), Some("other:1"));
         for task in [TaskKind::BuildDatabase, TaskKind::Search, TaskKind::Export] {
