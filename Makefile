@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-upgrade oldest clean
+.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-upgrade oldest why-not-moving clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,8 +106,11 @@ cluster-test: ## prove that the cluster works and leaves nothing behind (root; 8
 e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-all: build model versitygw oldest e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
+e2e-all: build model versitygw oldest why-not-moving e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
 	SUITES="on_a_cluster ends_on_a_cluster faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster kueue" tests/e2e.sh
+
+why-not-moving: build ## each cause that keeps a run from moving, made to happen on a real API server (no root; minutes)
+	tests/api_server.sh why_not_moving
 
 oldest: ## the definition on the oldest Kubernetes that is supported (no root; 12 minutes the first time)
 	DARWINLM_KUBERNETES=1.34.4 tests/api_server.sh on_an_api_server

@@ -387,6 +387,16 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
             is_told(story, namespace, &operator);
         }
         beats.join().expect("the node's heart does not fail");
+        // No kubelet says that the hollow node's pods have ended.
+        let all = [
+            "-A",
+            "-l",
+            "darwinlm.io/run",
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        ];
+        kubectl(&[&["delete", "pods"], &all[..]].concat());
         // One after the other, they would take minutes.
         let names: Vec<_> = namespaces.iter().map(|n| n.name.as_str()).collect();
         kubectl(&[&["delete", "namespace", "--wait=false"], &names[..]].concat());
