@@ -21,6 +21,8 @@ fn used_elsewhere() -> BTreeSet<(String, String)> {
         // A Job whose creation was not answered: the story that kills the operator at every write,
         // which uses another account.
         ("get", "batch/jobs"),
+        // A run that is suspended or gets another number of workers: the stories of faults.
+        ("patch", "batch/jobs"),
         // Where a Job or a pod stands still and does not say why: the stories of why runs do.
         ("list", "events.k8s.io/events"),
     ];
