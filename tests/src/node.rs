@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::{Namespace, try_kubectl};
-use crate::local::Local;
+use crate::local::{Local, TINY_RUN};
 use crate::tiny;
 
 /// The user that workers run as; a hostPath volume ignores `fsGroup`.
@@ -50,9 +50,27 @@ pub fn tiny_volume(namespace: &Namespace) -> TempDir {
     folder
 }
 
+/// The tiny run with so long steps, and so many of them, that something can happen to its search.
+pub fn longer_run(generations: u32) -> String {
+    TINY_RUN
+        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
+        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
+        .replacen("generations: 5", &format!("generations: {generations}"), 1)
+}
+
 /// The digest of the tiny run on this machine.
 pub fn local_digest() -> String {
-    Local::new().run(&["--workers", "1"]).digest()
+    digest_of(TINY_RUN)
+}
+
+/// The digest of a run's YAML on this machine.
+///
+/// # Panics
+/// When it cannot be written, or the run fails.
+pub fn digest_of(yaml: &str) -> String {
+    let here = Local::new();
+    fs::write(here.yaml(), yaml).expect("the YAML can be written");
+    here.run(&["--workers", "1"]).digest()
 }
 
 /// Whether a run has ended.

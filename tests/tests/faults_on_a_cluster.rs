@@ -1,5 +1,5 @@
 //! Stories of what goes wrong around a run, on a real node: the operator killed at every write, the
-//! API server killed, a run deleted or suspended in the middle of its search.
+//! API server killed, a run deleted in the middle of its search.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
 use darwinlm_tests::deadly::{DeadlyProxy, Restarted};
-use darwinlm_tests::local::{Local, TINY_RUN};
-use darwinlm_tests::node::{finished, jobs_of, local_digest, pods, running_workers, tiny_volume};
+use darwinlm_tests::local::TINY_RUN;
+use darwinlm_tests::node::{
+    digest_of, finished, jobs_of, local_digest, longer_run, running_workers, tiny_volume,
+};
 use darwinlm_tests::programs::{program, repository};
 use serde_json::Value;
 
@@ -120,7 +122,8 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
 
 #[test]
 fn the_api_server_killed_in_the_middle_of_a_search_changes_nothing() {
-    let (yaml, local) = longer("api-server");
+    let yaml = longer_run(12);
+    let local = digest_of(&yaml);
     let namespace = Namespace::new("api-server");
     let there = tiny_volume(&namespace);
     namespace.apply(&yaml);
@@ -156,8 +159,7 @@ fn the_api_server_killed_in_the_middle_of_a_search_changes_nothing() {
 
 #[test]
 fn deleting_a_run_in_the_middle_of_its_search_leaves_nothing() {
-    let (yaml, _) = longer("gone");
-    let yaml = yaml.replacen("  retain: All\n", "", 1);
+    let yaml = longer_run(12).replacen("  retain: All\n", "", 1);
     let namespace = Namespace::new("gone");
     let there = tiny_volume(&namespace);
     namespace.apply(&yaml);
@@ -187,50 +189,6 @@ fn deleting_a_run_in_the_middle_of_its_search_leaves_nothing() {
     assert!(shared.exists(), "what runs share stays");
 }
 
-#[test]
-fn suspending_gives_the_workers_back_and_resuming_goes_on_to_the_same_digest() {
-    let (yaml, local) = longer("suspended");
-    let namespace = Namespace::new("suspended");
-    let there = tiny_volume(&namespace);
-    namespace.apply(&yaml);
-    await_search(&namespace, 2);
-    suspend(&namespace, true);
-    let asked = Instant::now();
-    namespace.await_run("tiny", Duration::from_secs(90), |run| {
-        is_true(run, "Suspended") && pods(&namespace, "search").iter().all(is_over)
-    });
-    println!(
-        "no worker was left after {:.1} s",
-        asked.elapsed().as_secs_f64()
-    );
-    let done = generation(&namespace.get("pruningrun/tiny"));
-    std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(
-        generation(&namespace.get("pruningrun/tiny")),
-        done,
-        "nothing goes on"
-    );
-    suspend(&namespace, false);
-    let end = namespace.await_run("tiny", Duration::from_secs(600), finished);
-    assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
-    assert_eq!(end["status"]["search"]["digest"], local);
-    drop(there);
-}
-
-/// The tiny run with a search of some seconds, so that something can happen in its middle, and its
-/// digest on this machine.
-fn longer(story: &str) -> (String, String) {
-    let yaml = TINY_RUN
-        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
-        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
-        .replacen("generations: 5", "generations: 12", 1);
-    let here = Local::new();
-    fs::write(here.yaml(), &yaml).expect("the YAML can be written");
-    let local = here.run(&["--workers", "1"]).digest();
-    println!("{story}: on this machine {local}");
-    (yaml, local)
-}
-
 fn generation(run: &Value) -> i64 {
     run["status"]["search"]["generation"].as_i64().unwrap_or(0)
 }
@@ -244,16 +202,4 @@ fn await_search(namespace: &Namespace, generations: i64) {
         );
         generation(run) >= generations
     });
-}
-
-fn suspend(namespace: &Namespace, suspend: bool) {
-    let patch = format!("{{\"spec\":{{\"suspend\":{suspend}}}}}");
-    namespace.kubectl(&["patch", "prun", "tiny", "--type=merge", "-p", &patch]);
-}
-
-fn is_over(pod: &Value) -> bool {
-    matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    )
 }

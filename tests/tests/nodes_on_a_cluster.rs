@@ -6,31 +6,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
-use darwinlm_tests::local::{Local, TINY_RUN};
-use darwinlm_tests::node::{a_running_worker, finished, jobs_of, pods, tiny_volume};
+use darwinlm_tests::local::TINY_RUN;
+use darwinlm_tests::node::{
+    a_running_worker, digest_of, finished, jobs_of, longer_run, pods, tiny_volume,
+};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// The tiny run with steps so long that something can happen to its search.
-fn longer() -> String {
-    TINY_RUN
-        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
-        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
-        .replacen("generations: 5", "generations: 10", 1)
-}
-
-/// The digest of a run's YAML on this machine.
-fn digest_of(yaml: &str) -> String {
-    let here = Local::new();
-    fs::write(here.yaml(), yaml).expect("the YAML can be written");
-    here.run(&["--workers", "1"]).digest()
-}
-
 #[test]
 fn a_drained_node_costs_no_attempt_and_changes_nothing() {
-    let yaml = longer();
+    let yaml = longer_run(10);
     let local = digest_of(&yaml);
     let namespace = Namespace::new("drained");
     let there = tiny_volume(&namespace);
@@ -66,7 +53,7 @@ fn a_drained_node_costs_no_attempt_and_changes_nothing() {
 
 #[test]
 fn a_node_that_falls_silent_is_told_of_and_the_run_goes_on_when_it_is_back() {
-    let yaml = longer();
+    let yaml = longer_run(10);
     let local = digest_of(&yaml);
     let namespace = Namespace::new("silent-node");
     let there = tiny_volume(&namespace);
@@ -88,7 +75,7 @@ fn a_node_that_falls_silent_is_told_of_and_the_run_goes_on_when_it_is_back() {
 
 #[test]
 fn workers_that_are_stuck_are_told_of_and_untold_when_they_move() {
-    let yaml = longer();
+    let yaml = longer_run(10);
     let local = digest_of(&yaml);
     let namespace = Namespace::new("stuck");
     let there = tiny_volume(&namespace);
@@ -162,7 +149,7 @@ fn a_container_that_needs_more_memory_is_told_with_its_limit() {
 
 #[test]
 fn a_suspended_run_holds_no_pod_and_resumed_ends_with_the_same_digest() {
-    let yaml = longer();
+    let yaml = longer_run(10);
     let local = digest_of(&yaml);
     let namespace = Namespace::new("suspended");
     let there = tiny_volume(&namespace);
@@ -195,7 +182,7 @@ fn a_suspended_run_holds_no_pod_and_resumed_ends_with_the_same_digest() {
 
 #[test]
 fn where_the_pod_network_refuses_progress_is_read_from_logs() {
-    let yaml = longer();
+    let yaml = longer_run(10);
     let local = digest_of(&yaml);
     let namespace = Namespace::new("no-network");
     let there = tiny_volume(&namespace);

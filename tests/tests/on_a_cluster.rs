@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use darwinlm_tests::cluster::{Namespace, is_true, status_of, try_kubectl};
 use darwinlm_tests::files::files_below;
-use darwinlm_tests::local::{Local, TINY_RUN, finish};
+use darwinlm_tests::local::{TINY_RUN, finish};
 use darwinlm_tests::node::{
-    a_running_worker, finished, jobs_of, local_digest, metric_of, own, pods, running_workers,
-    tiny_volume, volume,
+    a_running_worker, digest_of, finished, jobs_of, local_digest, longer_run, metric_of, own, pods,
+    running_workers, tiny_volume, volume,
 };
 use darwinlm_tests::programs::{fetched, program, repository};
 use serde_json::Value;
@@ -153,14 +153,8 @@ fn one_job_per_generation_moves_status_event_and_metric_after_each() {
 fn a_worker_pod_deleted_three_times_changes_nothing() {
     let namespace = Namespace::new("deleted");
     let there = tiny_volume(&namespace);
-    // Longer steps than the tiny run's, so that three deletions fall into the search.
-    let yaml = TINY_RUN
-        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
-        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
-        .replacen("generations: 5", "generations: 12", 1);
-    let here = Local::new();
-    fs::write(here.yaml(), &yaml).expect("the YAML can be written");
-    let local = here.run(&["--workers", "1"]).digest();
+    let yaml = longer_run(12);
+    let local = digest_of(&yaml);
     namespace.apply(&yaml);
     let mut deleted = 0;
     let mut last = Instant::now();

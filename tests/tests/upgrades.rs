@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
-use darwinlm_tests::local::{Local, TINY_RUN};
-use darwinlm_tests::node::{finished, tiny_volume};
+use darwinlm_tests::local::Local;
+use darwinlm_tests::node::{finished, longer_run, tiny_volume};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -137,10 +137,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     let chart = repository().join("charts/darwinlm");
     helm(&["install", "darwinlm"], Some(&before));
 
-    let yaml = TINY_RUN
-        .replacen("trainingTokens: 64", "trainingTokens: 1024", 1)
-        .replacen("trainingTokens: 128", "trainingTokens: 2048", 1)
-        .replacen("generations: 5", "generations: 60", 1);
+    let yaml = longer_run(60);
     let namespace = Namespace::new("upgraded");
     let data = tiny_volume(&namespace);
     namespace.apply(&yaml);
@@ -169,7 +166,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     kubectl(&["get", "crd", "pruningruns.darwinlm.io"]);
 
     helm(&["install", "darwinlm"], Some(&chart));
-    let end = namespace.await_run("tiny", Duration::from_secs(600), |run| finished(run));
+    let end = namespace.await_run("tiny", Duration::from_secs(600), finished);
     assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
     let here = Local::new();
     fs::write(here.yaml(), &yaml).expect("the YAML can be written");
