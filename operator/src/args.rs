@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZero, time::Duration};
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::{
     lease::{Settings, SettingsError},
@@ -11,8 +11,16 @@ use crate::{
 
 /// Carries out every PruningRun of a cluster as Jobs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "darwinlm-operator", version)]
+#[command(
+    name = "darwinlm-operator",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Args {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub question: Option<Question>,
     /// Address that /metrics, /healthz and /readyz are served on.
     #[arg(long, env = "DARWINLM_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -20,8 +28,8 @@ pub struct Args {
     #[arg(long, env = "DARWINLM_OPERATOR_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
     /// Image of worker pods whose run names none.
-    #[arg(long, env = "DARWINLM_OPERATOR_WORKER_IMAGE")]
-    pub worker_image: String,
+    #[arg(long, env = "DARWINLM_OPERATOR_WORKER_IMAGE", required = true)]
+    worker_image: Option<String>,
     /// When the kubelet pulls worker images.
     #[arg(
         long,
@@ -58,6 +66,19 @@ pub struct Args {
     /// Which of several operators writes.
     #[command(flatten)]
     pub lease: LeaseArgs,
+}
+
+/// What may be asked of an operator at work.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Question {
+    /// Asks an operator whether it is ready: ends with 0 if it is.
+    Ready {
+        /// Its address, or its name.
+        host: String,
+        /// The port that it serves metrics and probes on.
+        #[arg(default_value_t = 8080)]
+        port: u16,
+    },
 }
 
 /// Which of several operators writes: the one that holds a lease.
@@ -173,7 +194,8 @@ impl Args {
     /// What worker pods run by default.
     pub fn worker_image(&self) -> WorkerImage {
         WorkerImage {
-            image: self.worker_image.clone(),
+            // Never absent here: only a question needs none.
+            image: self.worker_image.clone().unwrap_or_default(),
             pull_policy: self.worker_pull_policy.as_str().to_owned(),
         }
     }
@@ -203,6 +225,26 @@ mod tests {
     fn an_empty_list_of_namespaces_means_all() {
         assert!(parse(&[]).namespaces().is_empty());
         assert!(parse(&["--namespaces", ""]).namespaces().is_empty());
+    }
+
+    #[test]
+    fn only_a_question_needs_no_image() {
+        let bare = |args: &[&str]| Args::try_parse_from(["darwinlm-operator"].iter().chain(args));
+        let question = bare(&["ready", "10.0.0.1"]).unwrap().question;
+        assert!(matches!(question, Some(Question::Ready { port: 8080, .. })));
+        assert!(
+            bare(&["--worker-image", "runner:1"])
+                .unwrap()
+                .question
+                .is_none()
+        );
+        assert!(
+            bare(&[])
+                .unwrap_err()
+                .to_string()
+                .contains("--worker-image")
+        );
+        assert!(bare(&["--worker-image", "runner:1", "ready", "10.0.0.1"]).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod names;
 pub mod operator;
 pub mod progress_client;
+pub mod question;
 pub mod readiness;
 pub mod run_controller;
 pub mod server;

@@ -1,10 +1,10 @@
-//! The operator: parses its command line and runs.
+//! The operator: parses its command line and runs, or asks another.
 
 use clap::Parser;
 use darwinlm_operator::{
     args::Args,
     operator::{self, End, LEASE_LOST},
-    telemetry,
+    question, telemetry,
 };
 
 // TLS: kube's feature `aws-lc-rs` installs that provider for the process before its first
@@ -12,6 +12,9 @@ use darwinlm_operator::{
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(question) = args.question {
+        return question::ask(question).await;
+    }
     telemetry::init(args.log_format);
     match operator::run(args).await? {
         End::Asked => Ok(()),

@@ -82,7 +82,7 @@ pub async fn run(args: Args) -> anyhow::Result<End> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         ?namespaces,
-        worker_image = args.worker_image,
+        worker_image = args.worker_image().image,
         "the operator starts"
     );
     let work = run_controller::run(context, &namespaces, readiness, leadership, stop);

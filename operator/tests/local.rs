@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use darwinlm_task::ENV_TASK;
 use tempfile::TempDir;
 
 const RUN: &str = "\
@@ -241,8 +242,12 @@ fn a_worker_that_searches_is_not_told_the_credentials_of_the_sources() {
         .spawn()
         .unwrap();
     for worker in searching(&here, &run, 2) {
-        let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
-        let environment = String::from_utf8_lossy(&environment);
+        // Between fork and exec, a child's environment reads as its parent's.
+        let environment = until("the worker has an environment of its own", || {
+            let environment = fs::read(format!("/proc/{worker}/environ")).ok()?;
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            environment.contains(ENV_TASK).then_some(environment)
+        });
         assert!(environment.contains("of the store"), "{environment}");
         assert!(!environment.contains("canary"), "{environment}");
     }

@@ -262,7 +262,7 @@ fn a_namespace_goes_with_a_run_at_work_in_it_and_a_finished_run_after_its_time()
     elsewhere.await_run("tiny", Duration::from_secs(60), |run| {
         let conditions = run["status"]["conditions"].as_array();
         let mut conditions = conditions.into_iter().flatten();
-        conditions.any(|is| is["type"] == "Progressing" && is["reason"] == "PodRefused")
+        conditions.any(|is| is["type"] == "Progressing" && is["reason"] == "ReferenceNotFound")
     });
     namespace.apply(&format!(
         "{}  ttlSecondsAfterFinished: 3600\n",

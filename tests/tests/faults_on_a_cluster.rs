@@ -73,9 +73,8 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
         .args(["--worker-image", "localhost/darwinlm-runner:dev"])
         .args(["--worker-pull-policy", "Never", "--poll-seconds", "1"])
         .args(["--status-seconds", "1", "--listen", "127.0.0.1:0"])
-        // Who was killed would have to wait for the lease that it held.
-        .arg("--leader-elect=false")
-        // The only one: each renewal of a lease would be one more write to die at.
+        // Who was killed would have to wait for the lease that it held, and each renewal would be
+        // one more write to die at.
         .arg("--leader-elect=false")
         .env("KUBECONFIG", &kubeconfig)
         .stdout(log.try_clone().expect("a file has two ends"))

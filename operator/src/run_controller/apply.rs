@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     build::{self, WorkerImage},
     decide::{Action, NewJob},
-    observe::is_owned,
+    observe::{Versions, is_owned, version},
     observed::Waiting,
     refusal::refusal,
     said::said,
@@ -27,6 +27,14 @@ pub struct Applied {
     pub created: Vec<JobKey>,
     /// Whether the namespace is being deleted: no Job can be made in it any more.
     pub namespace_leaves: bool,
+    /// The newest of what was written.
+    pub versions: Versions,
+}
+
+impl Applied {
+    fn wrote(&mut self, job: &Job) {
+        self.versions.jobs = self.versions.jobs.max(version(job));
+    }
 }
 
 /// What could not be done.
@@ -115,11 +123,18 @@ impl<'a> Jobs<'a> {
         for action in actions {
             match action {
                 Action::Create(new) => self.create(new, &mut applied).await?,
-                Action::Suspend(key) => self.patch(*key, json!({"suspend": true})).await?,
-                Action::Resume(key) => self.patch(*key, json!({"suspend": false})).await?,
+                Action::Suspend(key) => {
+                    self.patch(*key, json!({"suspend": true}), &mut applied)
+                        .await?
+                }
+                Action::Resume(key) => {
+                    self.patch(*key, json!({"suspend": false}), &mut applied)
+                        .await?
+                }
                 Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
                 Action::SetParallelism { job, workers } => {
-                    self.patch(*job, json!({"parallelism": workers})).await?;
+                    self.patch(*job, json!({"parallelism": workers}), &mut applied)
+                        .await?;
                 }
                 Action::Delete(key) => self.delete(*key, &DeleteParams::background()).await?,
             }
@@ -136,8 +151,9 @@ impl<'a> Jobs<'a> {
             ..PostParams::default()
         };
         match self.api.create(&post, &job).await {
-            Ok(_) => {
+            Ok(job) => {
                 applied.created.push(new.key);
+                applied.wrote(&job);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
@@ -169,7 +185,7 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    async fn patch(&self, key: JobKey, spec: Value) -> Result<(), Error> {
+    async fn patch(&self, key: JobKey, spec: Value, applied: &mut Applied) -> Result<(), Error> {
         let name = key.job_name(&self.run.identity.name);
         let parameters = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -177,7 +193,10 @@ impl<'a> Jobs<'a> {
         };
         let patch = Patch::Merge(json!({ "spec": spec }));
         match self.api.patch(&name, &parameters, &patch).await {
-            Ok(_) => Ok(()),
+            Ok(job) => {
+                applied.wrote(&job);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(failed("patch", name, source)),
         }

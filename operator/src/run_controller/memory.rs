@@ -8,6 +8,8 @@ use std::{
 
 use darwinlm_api::PruningRunStatus;
 
+use super::observe::Versions;
+
 /// What is remembered of each run, by UID.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -19,6 +21,7 @@ struct Remembered {
     written: Option<Written>,
     failures: u32,
     heard: Option<Instant>,
+    seen: Option<Versions>,
 }
 
 /// The last status that was written, and when.
@@ -68,6 +71,18 @@ impl Memory {
         self.lock().entry(uid.to_owned()).or_default().heard = Some(now);
     }
 
+    /// The newest of the run that this process has seen or written; `None` before its first look.
+    pub fn seen(&self, uid: &str) -> Option<Versions> {
+        self.lock().get(uid)?.seen
+    }
+
+    /// Notes what was seen or written.
+    pub fn saw(&self, uid: &str, versions: Versions) {
+        let mut runs = self.lock();
+        let seen = &mut runs.entry(uid.to_owned()).or_default().seen;
+        *seen = Some(seen.unwrap_or_default().max(versions));
+    }
+
     /// Forgets every run but these.
     pub fn keep_only(&self, uids: &HashSet<String>) {
         self.lock().retain(|uid, _| uids.contains(uid));
@@ -101,6 +116,16 @@ mod tests {
         assert_eq!(memory.unheard("a", after(60)), Duration::from_secs(60));
         memory.heard("a", after(70));
         assert_eq!(memory.unheard("a", after(75)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_was_seen_never_gets_older() {
+        let memory = Memory::default();
+        assert_eq!(memory.seen("a"), None);
+        let versions = |jobs, pods| Versions { jobs, pods };
+        memory.saw("a", versions(7, 9));
+        memory.saw("a", versions(8, 2));
+        assert_eq!(memory.seen("a"), Some(versions(8, 9)));
     }
 
     #[test]

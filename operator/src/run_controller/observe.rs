@@ -3,6 +3,7 @@
 mod claims;
 mod events;
 mod job;
+mod list;
 mod pod;
 mod report;
 mod stillness;
@@ -33,6 +34,7 @@ use super::{
 use crate::names::{JobKey, LABEL_RUN, LABEL_TASK};
 pub use claims::observe_claims;
 use events::{Events, said_of};
+pub use list::{Versions, version};
 use stillness::Asked;
 
 /// A worker that does not answer in this time is asked through its log.
@@ -69,6 +71,8 @@ pub struct Look<'a> {
     pub stall: Duration,
     /// For how long no worker of the run could be asked, as far as this process knows.
     pub unheard: Duration,
+    /// What this process has seen of the run; `None` before its first look.
+    pub since: Option<Versions>,
     /// The time.
     pub now: Timestamp,
 }
@@ -77,7 +81,9 @@ pub struct Look<'a> {
 /// Job that waits in its queue. Where something stands still, other workers are asked, too, and
 /// events are read.
 ///
-/// Jobs are listed, not read from a cache: a cache that is behind would let a Job be made twice.
+/// Lists are never older than what this process has seen or written. Should a Job still be missing
+/// in one, its name is taken, and it is found when it is made; pods may be behind their Job, so that
+/// those of a Job that has ended are listed again, as they are now, until they have all been heard.
 ///
 /// # Errors
 /// When Jobs or pods cannot be listed. A worker that cannot be asked is no error.
@@ -92,25 +98,14 @@ pub async fn observe(
         name: run.name_any(),
         uid: run.uid().unwrap_or_default(),
     };
-    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", identity.name));
-    let jobs = Api::<Job>::namespaced(client.clone(), &identity.namespace)
-        .list(&of_this_run)
-        .await
-        .map_err(Error::Jobs)?
-        .items;
-    let jobs = owned_jobs(jobs, &identity);
-    let pods = if jobs.is_empty() {
-        Vec::new()
-    } else {
-        let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
-        api.list(&of_this_run).await.map_err(Error::Pods)?.items
-    };
+    let (jobs, pods, versions) = jobs_and_pods(look, &identity).await?;
     let mut events = Events::new();
     for uid in silent(&jobs, &pods, now) {
         let said = said_of(client, &identity.namespace, &uid).await;
         events.insert(uid, said);
     }
     let mut observed = see(&jobs, &pods, &identity, status, &events, now);
+    observed.versions = versions;
     for ((_, job), seen) in jobs.iter().zip(&mut observed.jobs) {
         if let (JobState::Queued, Some(queue)) = (&seen.state, &seen.queue) {
             let said = workloads::ask(client, job, now).await;
@@ -128,6 +123,42 @@ pub async fn observe(
         }
     }
     Ok(observed)
+}
+
+async fn jobs_and_pods(
+    look: Look<'_>,
+    identity: &RunIdentity,
+) -> Result<(Vec<(JobKey, Job)>, Vec<Pod>, Versions), Error> {
+    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", identity.name));
+    let api = Api::<Job>::namespaced(look.client.clone(), &identity.namespace);
+    let since = look.since;
+    let (jobs, newest) = list::list(&api, &of_this_run, since.map(|since| since.jobs))
+        .await
+        .map_err(Error::Jobs)?;
+    let mut versions = since.unwrap_or_default().max(Versions {
+        jobs: newest,
+        pods: 0,
+    });
+    let jobs = owned_jobs(jobs, identity);
+    if jobs.is_empty() {
+        return Ok((jobs, Vec::new(), versions));
+    }
+    let api = Api::<Pod>::namespaced(look.client.clone(), &identity.namespace);
+    let mut asked = since.map(|since| since.pods);
+    loop {
+        let (pods, newest) = list::list(&api, &of_this_run, asked)
+            .await
+            .map_err(Error::Pods)?;
+        versions.pods = versions.pods.max(newest);
+        let all_heard = || {
+            jobs.iter()
+                .all(|(_, job)| job::has_told_all(job, &own(&pods, job)))
+        };
+        if asked.is_none() || all_heard() {
+            return Ok((jobs, pods, versions));
+        }
+        asked = None;
+    }
 }
 
 /// The pods of a deleted run that have not ended, but for those that clean up after it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use darwinlm_api::{PruningRunStatus, conditions::Stall};
 use darwinlm_task::{ExitCode, Outcome, TaskKind, TaskReport};
 
-use super::{made_from::MadeFrom, said::bounded};
+use super::{made_from::MadeFrom, observe::Versions, said::bounded};
 use crate::names::JobKey;
 
 /// Longest sentence of a condition before its remedy.
@@ -22,6 +22,8 @@ pub struct Observed {
     pub claims: BTreeMap<String, ObservedClaim>,
     /// Whether a worker at work could be asked.
     pub was_heard: bool,
+    /// The newest of it that was seen; nothing on one machine.
+    pub versions: Versions,
     /// The run's status as this operator wrote it last: what is remembered when Jobs are gone.
     /// Default for a run that was never looked at.
     pub status: PruningRunStatus,

@@ -84,9 +84,11 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         http: &context.http,
         stall: context.limits.stall,
         unheard: context.memory.unheard(uid, Instant::now()),
+        since: context.memory.seen(uid),
         now,
     };
     let mut observed = observe(look, run, known.clone()).await?;
+    context.memory.saw(uid, observed.versions);
     if observed.was_heard {
         context.memory.heard(uid, Instant::now());
     }
@@ -134,6 +136,7 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     };
     match outcome {
         Ok(applied) => {
+            context.memory.saw(uid, applied.versions);
             let due = voice.say(decision.status, &applied).await?;
             let again = match expiry {
                 Expiry::Now => return leaving::expire(run, context).await,

@@ -93,6 +93,22 @@ fn parallelism(job: &Job) -> u32 {
     u32::try_from(asked).unwrap_or(0)
 }
 
+/// Whether these are all of its pods, with their last words, if it has ended: it is told so after
+/// they are.
+pub(super) fn has_told_all(job: &Job, pods: &[&Pod]) -> bool {
+    if !matches!(
+        state(job, pods),
+        JobState::Complete | JobState::Failed { .. }
+    ) {
+        return true;
+    }
+    let count = |of: Option<i32>| of.and_then(|of| usize::try_from(of).ok()).unwrap_or(0);
+    let status = job.status.as_ref();
+    let told = status.map_or(0, |status| count(status.succeeded) + count(status.failed));
+    let ended = pods.iter().filter(|pod| !pod::is_active(pod)).count();
+    ended == pods.len() && ended >= told
+}
+
 fn state(job: &Job, pods: &[&Pod]) -> JobState {
     let conditions = job
         .status

@@ -60,7 +60,9 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
             let words = "the namespace is being deleted, and no Job can be made in it";
             release(&seen, context, Outcome::Left(words.to_owned())).await
         }
-        Ok(_) => {
+        Ok(applied) => {
+            let uid = seen.run.uid().unwrap_or_default();
+            context.memory.saw(&uid, applied.versions);
             say(&seen, context, cleaning_up(&seen)).await?;
             Ok(Action::requeue(LOOK.min(context.limits.poll)))
         }
