@@ -13,6 +13,8 @@ pub const LABEL_TASK: &str = "darwinlm.io/task";
 pub const LABEL_ATTEMPT: &str = "darwinlm.io/attempt";
 /// Label of search Jobs alone: the generation that the Job starts with.
 pub const LABEL_FIRST_GENERATION: &str = "darwinlm.io/first-generation";
+/// Annotation of a Job that this operator has suspended, and may resume.
+pub const ANNOTATION_SUSPENDED: &str = "darwinlm.io/suspended";
 /// Value of `app.kubernetes.io/name` on everything of ours.
 pub const APP_NAME: &str = "darwinlm";
 /// Value of `app.kubernetes.io/managed-by`, and the field manager of every apply.

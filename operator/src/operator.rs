@@ -45,6 +45,9 @@ pub async fn run(args: Args) -> anyhow::Result<End> {
         .await
         .context("failed to find an API server")?;
     config.headers.push((USER_AGENT, AGENT));
+    // What failed is tried again by who knows why it was to be done, and each try has a time limit of its
+    // own: a write that is only sent again would keep the limit of its first try, beyond the lease.
+    config.default_retry = false;
     let elector = elector(&args, &config, &metrics)?;
     let leadership = elector
         .as_ref()
@@ -107,9 +110,7 @@ fn elector(args: &Args, config: &Config, metrics: &Metrics) -> anyhow::Result<Op
     let settings = lease.settings()?;
     // A client of its own: its writes are the ones that need no lease, and what is tried again is
     // for the elector to say, within its deadlines.
-    let mut config = config.clone();
-    config.default_retry = false;
-    let client = Client::try_from(config).context("failed to make a client")?;
+    let client = Client::try_from(config.clone()).context("failed to make a client")?;
     let namespace = lease
         .namespace()
         .unwrap_or(client.default_namespace())

@@ -79,6 +79,9 @@ pub enum Error {
     /// All six steps together took too long.
     #[error("gave up after {} s: the API server hardly answers", .0.as_secs())]
     Deadline(Duration),
+    /// One of the six steps panicked: a bug of ours, told with its words.
+    #[error("the look at the run panicked: {0}")]
+    Panicked(String),
 }
 
 impl Error {
@@ -91,6 +94,7 @@ impl Error {
             Self::Finalizer(_) => "finalizer",
             Self::Expire(_) => "expire",
             Self::Deadline(_) => "deadline",
+            Self::Panicked(_) => "panicked",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Client: carries out a decision's actions, in their order.
 
 use darwinlm_api::conditions::Stall;
+use darwinlm_task::RunIdentity;
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client, ResourceExt,
@@ -12,13 +13,13 @@ use serde_json::{Value, json};
 use super::{
     build::{self, WorkerImage},
     decide::{Action, NewJob},
-    observe::{Versions, is_owned, version},
+    observe::{is_owned, version},
     observed::Waiting,
     refusal::refusal,
     said::said,
     validate::ValidatedRun,
 };
-use crate::names::{JobKey, MANAGER};
+use crate::names::{ANNOTATION_SUSPENDED, JobKey, MANAGER};
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,13 +28,14 @@ pub struct Applied {
     pub created: Vec<JobKey>,
     /// Whether the namespace is being deleted: no Job can be made in it any more.
     pub namespace_leaves: bool,
-    /// The newest of what was written.
-    pub versions: Versions,
+    /// The newest version of a Job that was written; 0 if none was.
+    pub newest: u64,
 }
 
 impl Applied {
     fn wrote(&mut self, job: &Job) {
-        self.versions.jobs = self.versions.jobs.max(version(job));
+        let written = version(job.metadata.resource_version.as_deref());
+        self.newest = self.newest.max(written);
     }
 }
 
@@ -102,15 +104,27 @@ impl Error {
 #[derive(Debug)]
 pub struct Jobs<'a> {
     api: Api<Job>,
-    run: &'a ValidatedRun,
-    image: &'a WorkerImage,
+    identity: RunIdentity,
+    /// What new ones are made of.
+    makings: Option<(&'a ValidatedRun, &'a WorkerImage)>,
 }
 
 impl<'a> Jobs<'a> {
     /// The Jobs in the run's namespace.
     pub fn new(client: &Client, run: &'a ValidatedRun, image: &'a WorkerImage) -> Self {
-        let api = Api::namespaced(client.clone(), &run.identity.namespace);
-        Self { api, run, image }
+        Self {
+            makings: Some((run, image)),
+            ..Self::that_exist(client, run.identity.clone())
+        }
+    }
+
+    /// The Jobs of a run whose spec makes no more of them.
+    pub fn that_exist(client: &Client, identity: RunIdentity) -> Self {
+        Self {
+            api: Api::namespaced(client.clone(), &identity.namespace),
+            identity,
+            makings: None,
+        }
     }
 
     /// Carries out the actions in their order. Each may be repeated: what was done before a
@@ -124,17 +138,15 @@ impl<'a> Jobs<'a> {
             match action {
                 Action::Create(new) => self.create(new, &mut applied).await?,
                 Action::Suspend(key) => {
-                    self.patch(*key, json!({"suspend": true}), &mut applied)
-                        .await?
+                    self.patch(*key, suspension(true), &mut applied).await?;
                 }
                 Action::Resume(key) => {
-                    self.patch(*key, json!({"suspend": false}), &mut applied)
-                        .await?
+                    self.patch(*key, suspension(false), &mut applied).await?;
                 }
                 Action::Withdraw(key) => self.delete(*key, &DeleteParams::foreground()).await?,
                 Action::SetParallelism { job, workers } => {
-                    self.patch(*job, json!({"parallelism": workers}), &mut applied)
-                        .await?;
+                    let size = json!({"spec": {"parallelism": workers}});
+                    self.patch(*job, size, &mut applied).await?;
                 }
                 Action::Delete(key) => self.delete(*key, &DeleteParams::background()).await?,
             }
@@ -144,7 +156,11 @@ impl<'a> Jobs<'a> {
 
     /// Makes a Job, unless this run has it already, as after an answer that was lost.
     async fn create(&self, new: &NewJob, applied: &mut Applied) -> Result<(), Error> {
-        let job = build::job(self.run, new, self.image);
+        let Some((run, image)) = self.makings else {
+            // Nothing is decided to be made of a spec that is not accepted.
+            return Ok(());
+        };
+        let job = build::job(run, new, image);
         let name = job.name_any();
         let post = PostParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -172,9 +188,9 @@ impl<'a> Jobs<'a> {
     /// A Job of this name is fine if this very run owns it; it is never changed to fit.
     async fn accept_existing(&self, name: String) -> Result<(), Error> {
         match self.api.get(&name).await {
-            Ok(job) if is_owned(&job, &self.run.identity.uid) => Ok(()),
+            Ok(job) if is_owned(&job, &self.identity.uid) => Ok(()),
             Ok(_) => {
-                let namespace = self.run.identity.namespace.clone();
+                let namespace = self.identity.namespace.clone();
                 Err(Error::NameTaken { namespace, name })
             }
             Err(source) => Err(Error::Call {
@@ -185,13 +201,13 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    async fn patch(&self, key: JobKey, spec: Value, applied: &mut Applied) -> Result<(), Error> {
-        let name = key.job_name(&self.run.identity.name);
+    async fn patch(&self, key: JobKey, patch: Value, applied: &mut Applied) -> Result<(), Error> {
+        let name = key.job_name(&self.identity.name);
         let parameters = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patch = Patch::Merge(json!({ "spec": spec }));
+        let patch = Patch::Merge(patch);
         match self.api.patch(&name, &parameters, &patch).await {
             Ok(job) => {
                 applied.wrote(&job);
@@ -205,7 +221,7 @@ impl<'a> Jobs<'a> {
     /// In the background the pods of a finished Job go after it; in the foreground a live one stays
     /// until its pods are gone, so that it is seen how long they hold their devices.
     async fn delete(&self, key: JobKey, how: &DeleteParams) -> Result<(), Error> {
-        let name = key.job_name(&self.run.identity.name);
+        let name = key.job_name(&self.identity.name);
         match self.api.delete(&name, how).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -216,6 +232,15 @@ impl<'a> Jobs<'a> {
             }),
         }
     }
+}
+
+/// Suspends or resumes a Job, and says on it that this was us.
+fn suspension(suspend: bool) -> Value {
+    let by_us = suspend.then_some("true");
+    json!({
+        "metadata": {"annotations": {ANNOTATION_SUSPENDED: by_us}},
+        "spec": {"suspend": suspend},
+    })
 }
 
 /// A refusal that somebody has to do something about, or a call that may work the next time. What a

@@ -67,8 +67,9 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
         &mut status,
         now,
     );
-    let at_work = matches!(step, Step::Start(_) | Step::Hold(..))
-        || matches!(step, Step::Watch(job) if !run.suspend || job.state != JobState::Suspended);
+    let at_work = matches!(step, Step::Start(_) | Step::Hold(..) | Step::Await(..))
+        || matches!(step, Step::Watch(job)
+            if !run.suspend || !job.state.is_suspended() || holds_devices(job));
     Decision {
         actions,
         status,
@@ -78,25 +79,49 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
 }
 
 /// Decides for a run whose spec this version does not carry out: nothing is started, a Job that is
-/// at work goes on, and what has ended stays ended.
+/// at work goes on unless the run is suspended, and what has ended stays ended.
 pub fn reject(
     rejection: &Rejection,
+    suspend: bool,
     spec_revision: Option<i64>,
-    status: &PruningRunStatus,
+    observed: &Observed,
     now: Timestamp,
 ) -> Decision {
-    let mut status = status.clone();
+    let mut status = observed.status.clone();
     let ended = speak::ended(&status);
-    match ended {
-        Some(_) => speak::revise(&mut status, spec_revision),
-        None => speak::speak_rejection(rejection, spec_revision, &mut status, now),
+    if ended.is_some() {
+        speak::revise(&mut status, spec_revision);
+        return Decision {
+            actions: Vec::new(),
+            status,
+            requeue_after: None,
+            ended,
+        };
     }
+    seconds::fold(observed, &mut status);
+    speak::speak_rejection(rejection, suspend, spec_revision, &mut status, now);
+    let live = observed.live_jobs();
+    let staying = live.iter().filter(|job| suspend && !job.deleting);
     Decision {
-        actions: Vec::new(),
+        actions: staying.filter_map(|job| stop(job)).collect(),
         status,
-        requeue_after: None,
+        requeue_after: live.iter().any(|job| holds_devices(job)).then_some(POLL),
         ended,
     }
+}
+
+/// Lets a live Job of a suspended run hold no workers, unless it is told so already.
+fn stop(job: &ObservedJob) -> Option<Action> {
+    if job.queue.is_some() {
+        // Its suspend and its size are Kueue's: taking it out of the queue is all that is ours.
+        return Some(Action::Withdraw(job.key));
+    }
+    (!job.state.is_suspended()).then_some(Action::Suspend(job.key))
+}
+
+/// Whether a worker of the Job has a device that nobody else can have.
+fn holds_devices(job: &ObservedJob) -> bool {
+    job.held.iter().any(|held| !held.is_over)
 }
 
 /// The condition that says that a task is done; none speaks of what happens after the run.
@@ -118,8 +143,7 @@ fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection
     let mut actions = Vec::new();
     for (position, job) in live.iter().enumerate().filter(|(_, job)| !job.deleting) {
         if job.queue.is_some() {
-            // Its suspend and its size are Kueue's: taking it out of the queue is all that is ours.
-            actions.extend(run.suspend.then_some(Action::Withdraw(job.key)));
+            actions.extend(run.suspend.then(|| stop(job)).flatten());
             continue;
         }
         let workers = run.workers(job.key.task);
@@ -134,11 +158,11 @@ fn steer(run: &ValidatedRun, live: &[&ObservedJob], objection: Option<&Objection
                 workers,
             });
         }
-        match (&job.state, may_work) {
-            (JobState::Suspended, true) => actions.push(Action::Resume(job.key)),
-            (JobState::Suspended, false) => {}
-            (_, true) => {}
-            (_, false) => actions.push(Action::Suspend(job.key)),
+        if !may_work {
+            actions.extend(stop(job));
+        } else if job.state == JobState::Suspended {
+            // What others have suspended is theirs to resume.
+            actions.push(Action::Resume(job.key));
         }
     }
     actions

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use darwinlm_api::Retain;
 use darwinlm_api::conditions::{self, ConditionType};
+use darwinlm_api::{PruningRun, PruningRunStatus, Retain};
 use darwinlm_task::TaskKind;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -44,6 +44,8 @@ pub struct Leaving<'a> {
     pub run: Result<&'a ValidatedRun, &'a Rejection>,
     /// `spec.retain`.
     pub retain: Retain,
+    /// URLs of what was exported, or would have been.
+    pub exports: &'a [String],
     /// Its Jobs.
     pub observed: &'a Observed,
     /// Its pods that have not ended, but for those of the clean-up.
@@ -59,6 +61,7 @@ pub fn next(leaving: Leaving<'_>, now: Timestamp) -> Step {
     let Leaving {
         run,
         retain,
+        exports,
         observed,
         pods,
         deleted,
@@ -83,7 +86,7 @@ pub fn next(leaving: Leaving<'_>, now: Timestamp) -> Step {
         let present = others.iter().filter(|job| !job.deleting);
         Step::Wait(present.map(|job| Action::Withdraw(job.key)).collect())
     } else {
-        clean_up(run, &own)
+        clean_up(run, exports, &own)
     };
     let limit = SignedDuration::try_from(time_box).unwrap_or(SignedDuration::MAX);
     match step {
@@ -100,7 +103,7 @@ pub fn next(leaving: Leaving<'_>, now: Timestamp) -> Step {
 }
 
 /// The Job that removes the prefix.
-fn clean_up(run: &ValidatedRun, jobs: &[&ObservedJob]) -> Step {
+fn clean_up(run: &ValidatedRun, exports: &[String], jobs: &[&ObservedJob]) -> Step {
     let newest = jobs.iter().max_by_key(|job| job.key);
     let attempt = match newest {
         Some(job) if job.says_done() => {
@@ -126,9 +129,27 @@ fn clean_up(run: &ValidatedRun, jobs: &[&ObservedJob]) -> Step {
     Step::Wait(vec![Action::Create(NewJob {
         key,
         workers: 1,
-        task: run.clean_up(),
+        task: run.clean_up(exports),
         made_from: MadeFrom::default(),
     })])
+}
+
+/// What a deleted run still needs of its spec: nothing that only a later task would.
+pub fn essence(run: &PruningRun) -> PruningRun {
+    let mut run = run.clone();
+    run.spec.post_training = None;
+    run.spec.evaluation = None;
+    run.spec.export = None;
+    run.spec.budget = None;
+    run
+}
+
+/// What a deleted run has exported, by its status, or would have, by its spec: that may have changed
+/// since.
+pub fn exports(run: &PruningRun, status: &PruningRunStatus) -> Vec<String> {
+    let told = status.artifacts.iter().flat_map(|known| &known.exports);
+    let asked = run.spec.export.iter().map(|export| &export.destination);
+    told.chain(asked).cloned().collect()
 }
 
 /// Whether the run must be held back when it is deleted: something of it is or will be in the store.
@@ -199,6 +220,7 @@ mod tests {
         let leaving = Leaving {
             run: Ok(&run),
             retain,
+            exports: &["pvc://exports/smollm2".to_owned()],
             observed: &observed,
             pods,
             deleted: Timestamp::from_second(1000).unwrap(),
@@ -252,13 +274,16 @@ mod tests {
         let Task::CleanUp {
             search_digest,
             keep_exports,
-            destination,
+            exports,
         } = &new.task.task
         else {
             panic!("{:?}", new.task)
         };
         assert!(search_digest.starts_with("sha256:") && *keep_exports);
-        assert!(destination.as_ref().unwrap().ends_with("exports/smollm2"));
+        assert_eq!(
+            exports,
+            &["file:///var/lib/darwinlm/volumes/exports/smollm2"]
+        );
         let none = after(15, Retain::None, vec![], 0);
         assert!(matches!(
             made(&none).task.task,
@@ -321,6 +346,45 @@ mod tests {
         });
         let left = Step::Release(Outcome::Left("it is refused".to_owned()));
         assert_eq!(after(60, Retain::Export, vec![refused], 0), left);
+    }
+
+    #[test]
+    fn what_was_exported_is_known_by_the_status_too_and_needs_no_valid_evaluation() {
+        let mut run: PruningRun = serde_saphyr::from_str(RUN).unwrap();
+        let status = PruningRunStatus {
+            artifacts: Some(darwinlm_api::ArtifactsStatus {
+                exports: vec!["pvc://store/runs/research.smollm2/out/transformers".to_owned()],
+                ..darwinlm_api::ArtifactsStatus::default()
+            }),
+            ..PruningRunStatus::default()
+        };
+        let told = [
+            "pvc://store/runs/research.smollm2/out/transformers",
+            "pvc://exports/smollm2",
+        ];
+        assert_eq!(exports(&run, &status), told);
+        // Taken out of the spec afterwards, it is what it is.
+        run.spec.export = None;
+        assert_eq!(exports(&run, &status), told[..1]);
+        let evaluation = serde_json::json!({"tasks": ["sciq"]});
+        run.spec.evaluation = serde_json::from_value(evaluation).unwrap();
+        assert!(validate(&run, &Placement::Pods).is_err());
+        let valid = validate(&essence(&run), &Placement::Pods).unwrap();
+        let Task::CleanUp { search_digest, .. } = valid.clean_up(&[]).task else {
+            panic!("it cleans up")
+        };
+        let whole = run_of_fixture_digest();
+        assert_eq!(search_digest, whole);
+    }
+
+    /// The digest that the run's prefix was made with.
+    fn run_of_fixture_digest() -> String {
+        let valid = run(Retain::Export);
+        let digest = valid.chain.iter().find_map(|task| match task {
+            Task::Prepare { search_digest, .. } => Some(search_digest.clone()),
+            _ => None,
+        });
+        digest.unwrap()
     }
 
     #[test]

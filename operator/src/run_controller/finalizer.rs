@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::farewell::FINALIZER;
+use super::{farewell::FINALIZER, refusal::is_gone};
 use crate::names::MANAGER;
 
 /// The finalizer cannot be set or removed.
@@ -20,24 +20,57 @@ pub fn is_held(run: &PruningRun) -> bool {
     run.finalizers().iter().any(|name| name == FINALIZER)
 }
 
-/// Sets or removes our finalizer, and touches nobody else's: what is applied is this manager's alone. A
-/// run that is gone, or was replaced by another of its name, needs neither.
+/// Sets our finalizer, and touches nobody else's: what is applied is this manager's alone. A run that
+/// is gone, or was replaced by another of its name, needs none.
 ///
 /// # Errors
 /// When the API server does not take it.
-pub async fn hold(client: &Client, run: &PruningRun, is_held: bool) -> Result<(), Error> {
+pub async fn hold(client: &Client, run: &PruningRun) -> Result<(), Error> {
     let name = run.name_any();
-    let api = Api::<PruningRun>::namespaced(client.clone(), &run.namespace().unwrap_or_default());
-    let mut metadata = json!({"name": name, "uid": run.uid()});
-    if is_held {
-        metadata["finalizers"] = json!([FINALIZER]);
-    }
+    let metadata = json!({"name": name, "uid": run.uid(), "finalizers": [FINALIZER]});
     let TypeMeta { api_version, kind } = TypeMeta::resource::<PruningRun>();
     let patch = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
     let parameters = PatchParams::apply(MANAGER).force();
-    match api.patch(&name, &parameters, &Patch::Apply(patch)).await {
+    let api = api(client, run);
+    unless_gone(api.patch(&name, &parameters, &Patch::Apply(patch)).await)
+}
+
+/// Removes our finalizer, whoever set it: a run that was restored from a backup, or created out of
+/// another's YAML, has it from there. It stands where it was seen to stand, or the API server refuses
+/// and the run is looked at again.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn let_go(client: &Client, run: &PruningRun) -> Result<(), Error> {
+    let Some(index) = run.finalizers().iter().position(|name| name == FINALIZER) else {
+        return Ok(());
+    };
+    let path = format!("/metadata/finalizers/{index}");
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": run.uid()},
+        {"op": "test", "path": path, "value": FINALIZER},
+        {"op": "remove", "path": path},
+    ]);
+    let patch = serde_json::from_value(patch).expect("these are operations");
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let (api, name) = (api(client, run), run.name_any());
+    unless_gone(
+        api.patch(&name, &parameters, &Patch::Json::<()>(patch))
+            .await,
+    )
+}
+
+fn api(client: &Client, run: &PruningRun) -> Api<PruningRun> {
+    Api::namespaced(client.clone(), &run.namespace().unwrap_or_default())
+}
+
+fn unless_gone(answer: kube::Result<PruningRun>) -> Result<(), Error> {
+    match answer {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => Ok(()),
+        Err(kube::Error::Api(answer)) if is_gone(&answer) => Ok(()),
         Err(error) => Err(Error(error)),
     }
 }

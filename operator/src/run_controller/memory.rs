@@ -8,7 +8,7 @@ use std::{
 
 use darwinlm_api::PruningRunStatus;
 
-use super::observe::Versions;
+use super::observe::Seen;
 
 /// What is remembered of each run, by UID.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct Remembered {
     written: Option<Written>,
     failures: u32,
     heard: Option<Instant>,
-    seen: Option<Versions>,
+    seen: Seen,
 }
 
 /// The last status that was written, and when.
@@ -56,6 +56,7 @@ impl Memory {
         let mut runs = self.lock();
         let remembered = runs.entry(uid.to_owned()).or_default();
         remembered.failures = remembered.failures.saturating_add(1);
+        remembered.seen = Seen::default();
         remembered.failures
     }
 
@@ -71,16 +72,27 @@ impl Memory {
         self.lock().entry(uid.to_owned()).or_default().heard = Some(now);
     }
 
-    /// The newest of the run that this process has seen or written; `None` before its first look.
-    pub fn seen(&self, uid: &str) -> Option<Versions> {
-        self.lock().get(uid)?.seen
+    /// What this process has seen of the run; default before its first look, and after one that failed.
+    pub fn seen(&self, uid: &str) -> Seen {
+        let runs = self.lock();
+        runs.get(uid)
+            .map(|run| run.seen.clone())
+            .unwrap_or_default()
     }
 
-    /// Notes what was seen or written.
-    pub fn saw(&self, uid: &str, versions: Versions) {
+    /// Notes what was seen.
+    pub fn saw(&self, uid: &str, seen: Seen) {
+        self.lock().entry(uid.to_owned()).or_default().seen = seen;
+    }
+
+    /// Notes the version of a Job that was written.
+    pub fn wrote_job(&self, uid: &str, version: u64) {
         let mut runs = self.lock();
         let seen = &mut runs.entry(uid.to_owned()).or_default().seen;
-        *seen = Some(seen.unwrap_or_default().max(versions));
+        // Where nothing was seen, what is there now is asked for in any case.
+        if seen.jobs > 0 {
+            seen.jobs = seen.jobs.max(version);
+        }
     }
 
     /// Forgets every run but these.
@@ -119,13 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_never_gets_older() {
+    fn what_was_written_is_not_looked_back_behind_and_a_failed_look_forgets_it() {
         let memory = Memory::default();
-        assert_eq!(memory.seen("a"), None);
-        let versions = |jobs, pods| Versions { jobs, pods };
-        memory.saw("a", versions(7, 9));
-        memory.saw("a", versions(8, 2));
-        assert_eq!(memory.seen("a"), Some(versions(8, 9)));
+        memory.wrote_job("a", 7);
+        assert_eq!(memory.seen("a"), Seen::default());
+        let seen = |jobs| Seen {
+            jobs,
+            pods: 9,
+            ..Seen::default()
+        };
+        memory.saw("a", seen(7));
+        memory.wrote_job("a", 8);
+        memory.wrote_job("a", 2);
+        assert_eq!(memory.seen("a"), seen(8));
+        memory.failed("a");
+        assert_eq!(memory.seen("a"), Seen::default());
     }
 
     #[test]

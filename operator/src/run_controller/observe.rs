@@ -9,7 +9,7 @@ mod report;
 mod stillness;
 mod workloads;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use darwinlm_api::{
     PruningRun, PruningRunStatus,
@@ -34,7 +34,7 @@ use super::{
 use crate::names::{JobKey, LABEL_RUN, LABEL_TASK};
 pub use claims::observe_claims;
 use events::{Events, said_of};
-pub use list::{Versions, version};
+pub use list::{Seen, version};
 use stillness::Asked;
 
 /// A worker that does not answer in this time is asked through its log.
@@ -43,6 +43,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const LOG_ANSWER: Duration = Duration::from_secs(4);
 /// Lines of a log that are searched for progress.
 const LOG_LINES: i64 = 200;
+/// Bytes of a log that are read at most: it is a worker's to fill.
+const LOG_BYTES: i64 = 4 * 1024 * 1024;
 /// Workers that are asked at most when the first one stands still.
 const ASKED: usize = 32;
 
@@ -71,8 +73,9 @@ pub struct Look<'a> {
     pub stall: Duration,
     /// For how long no worker of the run could be asked, as far as this process knows.
     pub unheard: Duration,
-    /// What this process has seen of the run; `None` before its first look.
-    pub since: Option<Versions>,
+    /// What this process has seen of the run; default before its first look, and for one that must
+    /// see what is there now.
+    pub since: &'a Seen,
     /// The time.
     pub now: Timestamp,
 }
@@ -82,8 +85,8 @@ pub struct Look<'a> {
 /// events are read.
 ///
 /// Lists are never older than what this process has seen or written. Should a Job still be missing
-/// in one, its name is taken, and it is found when it is made; pods may be behind their Job, so that
-/// those of a Job that has ended are listed again, as they are now, until they have all been heard.
+/// in one, its name is taken, and it is found when it is made. Pods may be behind their Job: once it
+/// has ended they are listed as they are now, so that their last words are heard.
 ///
 /// # Errors
 /// When Jobs or pods cannot be listed. A worker that cannot be asked is no error.
@@ -93,19 +96,21 @@ pub async fn observe(
     status: PruningRunStatus,
 ) -> Result<Observed, Error> {
     let Look { client, now, .. } = look;
-    let identity = RunIdentity {
-        namespace: run.namespace().unwrap_or_default(),
-        name: run.name_any(),
-        uid: run.uid().unwrap_or_default(),
-    };
-    let (jobs, pods, versions) = jobs_and_pods(look, &identity).await?;
+    let identity = identity(run);
+    let There {
+        jobs,
+        pods,
+        stray,
+        seen,
+    } = there(client, &identity, look.since).await?;
     let mut events = Events::new();
     for uid in silent(&jobs, &pods, now) {
         let said = said_of(client, &identity.namespace, &uid).await;
         events.insert(uid, said);
     }
     let mut observed = see(&jobs, &pods, &identity, status, &events, now);
-    observed.versions = versions;
+    observed.stray = stray;
+    observed.seen = seen;
     for ((_, job), seen) in jobs.iter().zip(&mut observed.jobs) {
         if let (JobState::Queued, Some(queue)) = (&seen.state, &seen.queue) {
             let said = workloads::ask(client, job, now).await;
@@ -125,40 +130,67 @@ pub async fn observe(
     Ok(observed)
 }
 
-async fn jobs_and_pods(
-    look: Look<'_>,
-    identity: &RunIdentity,
-) -> Result<(Vec<(JobKey, Job)>, Vec<Pod>, Versions), Error> {
+/// Who a run is that an API server has handed out.
+pub fn identity(run: &PruningRun) -> RunIdentity {
+    RunIdentity {
+        namespace: run.namespace().unwrap_or_default(),
+        name: run.name_any(),
+        uid: run.uid().unwrap_or_default(),
+    }
+}
+
+/// What there is of a run.
+struct There {
+    jobs: Vec<(JobKey, Job)>,
+    pods: Vec<Pod>,
+    stray: Option<String>,
+    seen: Seen,
+}
+
+async fn there(client: &Client, identity: &RunIdentity, since: &Seen) -> Result<There, Error> {
     let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", identity.name));
-    let api = Api::<Job>::namespaced(look.client.clone(), &identity.namespace);
-    let since = look.since;
-    let (jobs, newest) = list::list(&api, &of_this_run, since.map(|since| since.jobs))
+    let api = Api::<Job>::namespaced(client.clone(), &identity.namespace);
+    let (jobs, newest_job) = list::list(&api, &of_this_run, since.jobs)
         .await
         .map_err(Error::Jobs)?;
-    let mut versions = since.unwrap_or_default().max(Versions {
-        jobs: newest,
-        pods: 0,
-    });
+    let all_jobs: BTreeSet<String> = jobs.iter().filter_map(ResourceExt::uid).collect();
     let jobs = owned_jobs(jobs, identity);
-    if jobs.is_empty() {
-        return Ok((jobs, Vec::new(), versions));
-    }
-    let api = Api::<Pod>::namespaced(look.client.clone(), &identity.namespace);
-    let mut asked = since.map(|since| since.pods);
-    loop {
-        let (pods, newest) = list::list(&api, &of_this_run, asked)
-            .await
-            .map_err(Error::Pods)?;
-        versions.pods = versions.pods.max(newest);
-        let all_heard = || {
-            jobs.iter()
-                .all(|(_, job)| job::has_told_all(job, &own(&pods, job)))
-        };
-        if asked.is_none() || all_heard() {
-            return Ok((jobs, pods, versions));
-        }
-        asked = None;
-    }
+    let ended = jobs.iter().filter(|(_, job)| job::has_ended(job));
+    let heard: BTreeSet<String> = ended.filter_map(|(_, job)| job.uid()).collect();
+    let since_pods = match heard.is_subset(&since.heard) {
+        true => since.pods,
+        false => 0,
+    };
+    let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
+    let (pods, newest_pod) = list::list(&api, &of_this_run, since_pods)
+        .await
+        .map_err(Error::Pods)?;
+    let seen = Seen {
+        jobs: newest_job,
+        pods: newest_pod,
+        heard,
+    };
+    Ok(There {
+        stray: stray(&pods, &all_jobs),
+        jobs,
+        pods,
+        seen,
+    })
+}
+
+/// A pod that still works for a Job that is gone, of this run or of one of its name before it. Pure.
+fn stray(pods: &[Pod], jobs: &BTreeSet<String>) -> Option<String> {
+    let is_orphan = |pod: &&Pod| {
+        let owners = pod.owner_references();
+        let mut owners = owners.iter().filter(|owner| owner.controller == Some(true));
+        owners.any(|owner| owner.kind == "Job" && !jobs.contains(&owner.uid))
+    };
+    let names = pods
+        .iter()
+        .filter(|pod| pod::is_active(pod) && JobKey::from_labels(pod.labels()).is_some())
+        .filter(is_orphan)
+        .map(ResourceExt::name_any);
+    names.min()
 }
 
 /// The pods of a deleted run that have not ended, but for those that clean up after it.
@@ -264,7 +296,7 @@ fn workers_at_work<'a>(
         .filter(|pod| pod::is_at_work(pod))
         .collect();
     workers.sort_by_key(|pod| pod.name_any());
-    let holds_workers = !matches!(job.state, JobState::Suspended | JobState::Queued);
+    let holds_workers = !job.state.is_suspended() && job.state != JobState::Queued;
     let is_asked = holds_workers && !workers.is_empty();
     is_asked.then_some((job.key, workers))
 }
@@ -308,6 +340,7 @@ async fn ask(
     let parameters = LogParams {
         container: Some(CONTAINER.to_owned()),
         tail_lines: Some(LOG_LINES),
+        limit_bytes: Some(LOG_BYTES),
         timestamps: true,
         ..LogParams::default()
     };
@@ -324,17 +357,18 @@ async fn ask(
 
 async fn progress(http: &reqwest::Client, url: &str) -> Option<TaskReport> {
     let answer = async {
-        let text = http
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await?;
+        let mut answer = http.get(url).send().await?.error_for_status()?;
+        let mut text = Vec::new();
+        // A worker may answer without end; what is cut off is no report.
+        while text.len() <= report::REPORT_BYTES
+            && let Some(chunk) = answer.chunk().await?
+        {
+            text.extend_from_slice(&chunk);
+        }
         Ok::<_, reqwest::Error>(text)
     };
     match tokio::time::timeout(ANSWER, answer).await {
-        Ok(Ok(text)) => report::read(&text),
+        Ok(Ok(text)) => report::read(&String::from_utf8_lossy(&text)),
         Ok(Err(error)) => {
             tracing::debug!(url, %error, "a worker does not answer");
             None

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use darwinlm_api::{PruningRunStatus, conditions::Stall};
 use darwinlm_task::{ExitCode, Outcome, TaskKind, TaskReport};
 
-use super::{made_from::MadeFrom, observe::Versions, said::bounded};
+use super::{made_from::MadeFrom, observe::Seen, said::bounded};
 use crate::names::JobKey;
 
 /// Longest sentence of a condition before its remedy.
@@ -22,8 +22,10 @@ pub struct Observed {
     pub claims: BTreeMap<String, ObservedClaim>,
     /// Whether a worker at work could be asked.
     pub was_heard: bool,
-    /// The newest of it that was seen; nothing on one machine.
-    pub versions: Versions,
+    /// A worker that still works for a Job that is gone, by its name.
+    pub stray: Option<String>,
+    /// What was seen of it in the cluster, for the next look; nothing on one machine.
+    pub seen: Seen,
     /// The run's status as this operator wrote it last: what is remembered when Jobs are gone.
     /// Default for a run that was never looked at.
     pub status: PruningRunStatus,
@@ -98,8 +100,10 @@ pub enum JobState {
         /// Workers that are ready.
         ready: u32,
     },
-    /// Told to hold no workers (`spec.suspend`); some may still be leaving.
+    /// Told by us to hold no workers (`spec.suspend`); some may still be leaving.
     Suspended,
+    /// Told so by somebody else, whose it is to resume; some workers may still be leaving.
+    SuspendedByOthers,
     /// Held back by its queue, which suspends and resumes it; workers may still be leaving.
     Queued,
     /// Over: a worker succeeded and none is left.
@@ -157,6 +161,13 @@ impl Waiting {
     }
 }
 
+impl JobState {
+    /// Whether it is told to hold no workers, by whomever but a queue.
+    pub const fn is_suspended(&self) -> bool {
+        matches!(self, Self::Suspended | Self::SuspendedByOthers)
+    }
+}
+
 impl ObservedJob {
     /// Whether the Job holds workers, or may come to: the next Job must wait.
     pub fn is_live(&self) -> bool {
@@ -164,6 +175,7 @@ impl ObservedJob {
             JobState::Pending
             | JobState::Running { .. }
             | JobState::Suspended
+            | JobState::SuspendedByOthers
             | JobState::Queued => true,
             JobState::Complete | JobState::Failed { .. } => false,
         }

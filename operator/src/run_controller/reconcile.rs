@@ -3,6 +3,8 @@
 mod leaving;
 
 use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +14,8 @@ use darwinlm_api::{
     conditions::{self, ConditionStatus, ConditionType, Finding},
 };
 use darwinlm_task::TaskKind;
-use k8s_openapi::jiff::Timestamp;
+use futures::FutureExt;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{ResourceExt, runtime::controller::Action};
 use tracing::Instrument;
 
@@ -22,9 +25,9 @@ use super::{
     backoff,
     decide::{Decision, asks_for_claims, decide, reject},
     expiry::{Expiry, expiry},
-    farewell::holds_back,
+    farewell::{self, holds_back},
     finalizer,
-    observe::{Look, observe, observe_claims},
+    observe::{Look, Seen, identity, observe, observe_claims},
     observed::{Observed, Waiting},
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
@@ -53,10 +56,14 @@ pub(super) async fn reconcile(
     );
     let _active = context.metrics.reconcile();
     let started = Instant::now();
-    let result = tokio::time::timeout(DEADLINE, steps(&run, &uid, &context))
+    // What one run's pods or spec make panic must not end the process, and with it every other run's.
+    let steps = AssertUnwindSafe(steps(&run, &uid, &context)).catch_unwind();
+    let result = tokio::time::timeout(DEADLINE, steps)
         .instrument(span)
         .await
-        .unwrap_or(Err(Error::Deadline(DEADLINE)));
+        .map_or(Err(Error::Deadline(DEADLINE)), |ended| {
+            ended.unwrap_or_else(|panic| Err(Error::Panicked(said_in(&*panic))))
+        });
     context
         .metrics
         .reconciled(result.as_ref().err().map(Error::kind), started.elapsed());
@@ -64,6 +71,13 @@ pub(super) async fn reconcile(
         context.memory.succeeded(&uid);
     }
     result
+}
+
+/// The words of a panic.
+fn said_in(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it did not say why".to_owned())
 }
 
 /// After a failure: again, later and later.
@@ -79,21 +93,26 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         Some(written) => written.status.clone(),
         None => run.status.clone().unwrap_or_default(),
     };
+    // What is removed goes by what is there now.
+    let since = match run.metadata.deletion_timestamp {
+        Some(_) => Seen::default(),
+        None => context.memory.seen(uid),
+    };
     let look = Look {
         client: &context.client,
         http: &context.http,
         stall: context.limits.stall,
         unheard: context.memory.unheard(uid, Instant::now()),
-        since: context.memory.seen(uid),
+        since: &since,
         now,
     };
     let mut observed = observe(look, run, known.clone()).await?;
-    context.memory.saw(uid, observed.versions);
+    context.memory.saw(uid, std::mem::take(&mut observed.seen));
     if observed.was_heard {
         context.memory.heard(uid, Instant::now());
     }
-    let valid = validate(run, &Placement::Pods);
     if let Some(deleted) = &run.metadata.deletion_timestamp {
+        let valid = validate(&farewell::essence(run), &Placement::Pods);
         let seen = leaving::Seen {
             run,
             valid: valid.as_ref(),
@@ -103,6 +122,7 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         };
         return leaving::leave(seen, context).await;
     }
+    let valid = validate(run, &Placement::Pods);
     if let Ok(valid) = &valid
         && asks_for_claims(valid, &observed)
     {
@@ -110,13 +130,19 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     }
     let decision = match &valid {
         Ok(valid) => decide(valid, &observed, now),
-        Err(rejection) => reject(rejection, run.metadata.generation, &known, now),
+        Err(rejection) => {
+            let (suspend, revision) = (run.spec.suspend, run.metadata.generation);
+            reject(rejection, suspend, revision, &observed, now)
+        }
     };
     let holds_back = holds_back(run.spec.retain, &observed, &decision.actions);
     let lets_go = run.spec.retain == Retain::All;
     if finalizer::is_held(run) != holds_back && (holds_back || lets_go) {
         // Before anything is written that it would remove.
-        finalizer::hold(&context.client, run, holds_back).await?;
+        match holds_back {
+            true => finalizer::hold(&context.client, run).await?,
+            false => finalizer::let_go(&context.client, run).await?,
+        }
     }
     let expiry = match decision.ended {
         Some(_) => expiry(run.spec.ttl_seconds_after_finished, &decision.status, now),
@@ -125,7 +151,10 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     let outcome = match &valid {
         // Objects are built where they are made: only what does not exist yet is.
         Ok(valid) => carry_out(context, valid, &decision).await,
-        Err(_) => Ok(Applied::default()),
+        Err(_) => {
+            let jobs = Jobs::that_exist(&context.client, identity(run));
+            jobs.apply(&decision.actions).await
+        }
     };
     let voice = Voice {
         run,
@@ -136,7 +165,7 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
     };
     match outcome {
         Ok(applied) => {
-            context.memory.saw(uid, applied.versions);
+            context.memory.wrote_job(uid, applied.newest);
             let due = voice.say(decision.status, &applied).await?;
             let again = match expiry {
                 Expiry::Now => return leaving::expire(run, context).await,
@@ -147,7 +176,8 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         }
         Err(error) => {
             if let Some(waiting) = error.for_the_user() {
-                let status = blocked(decision.status, &waiting, run.metadata.generation, now);
+                let revision = run.metadata.generation;
+                let status = blocked(decision.status, &voice.known, &waiting, revision, now);
                 voice.say(status, &Applied::default()).await?;
             }
             Err(error.into())
@@ -174,15 +204,24 @@ async fn carry_out(
         .await
 }
 
-/// The status that says that an action is not possible until somebody changes something.
+/// The status that says that an action is not possible until somebody changes something. It has not
+/// been possible since it was first said, whatever was decided in between.
 fn blocked(
     mut status: PruningRunStatus,
+    known: &PruningRunStatus,
     waiting: &Waiting,
     spec_revision: Option<i64>,
     now: Timestamp,
 ) -> PruningRunStatus {
+    let type_ = ConditionType::Progressing;
+    let is_it = |condition: &Condition| condition.type_ == type_.as_str();
+    if let Some(known) = conditions::get(&known.conditions, type_)
+        && let Some(decided) = status.conditions.iter_mut().find(|decided| is_it(decided))
+    {
+        *decided = known.clone();
+    }
     let finding = Finding {
-        type_: ConditionType::Progressing,
+        type_,
         status: ConditionStatus::False,
         reason: waiting.stall.reason(),
         message: waiting.message(),

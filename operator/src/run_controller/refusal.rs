@@ -1,6 +1,7 @@
 //! What the API server's words say of why it refuses a Job or a pod. Pure.
 
 use darwinlm_api::conditions::Stall;
+use kube::core::Status;
 
 /// The cause that these words tell, else `otherwise`.
 ///
@@ -32,9 +33,39 @@ pub(crate) fn refusal(words: &str, otherwise: Stall) -> Stall {
     }
 }
 
+/// Whether the object that was to be changed is gone, or has been replaced by another of its name. Any
+/// other conflict is one between two writers at one moment, and passes.
+pub(crate) fn is_gone(answer: &Status) -> bool {
+    let words = &answer.message;
+    let is_another = words.contains("uid mismatch")
+        || words.contains("UID in precondition")
+        || words.contains("metadata.uid");
+    answer.is_not_found() || ((answer.is_conflict() || answer.is_invalid()) && is_another)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_conflict_about_the_uid_means_that_an_object_was_replaced() {
+        let answer = |code, reason: &str, words: &str| Status {
+            code,
+            reason: reason.to_owned(),
+            message: words.to_owned(),
+            ..Status::default()
+        };
+        let uid =
+            "uid mismatch: the provided object specified uid a, and no existing object was found";
+        assert!(is_gone(&answer(404, "NotFound", "")));
+        assert!(is_gone(&answer(409, "Conflict", uid)));
+        let immutable = "metadata.uid: Invalid value: \"a\": field is immutable";
+        assert!(is_gone(&answer(422, "Invalid", immutable)));
+        let at_once =
+            "the object has been modified; please apply your changes to the latest version";
+        assert!(!is_gone(&answer(409, "Conflict", at_once)));
+        assert!(!is_gone(&answer(422, "Invalid", "status.stage: Too long")));
+    }
 
     #[test]
     fn each_admission_plugin_is_known_by_its_words() {

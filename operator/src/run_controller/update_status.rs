@@ -13,7 +13,7 @@ use kube::{
 };
 use serde::Serialize;
 
-use super::words::words;
+use super::{refusal::is_gone, words::words};
 use crate::names::MANAGER;
 use changes::Change;
 
@@ -137,7 +137,7 @@ pub async fn write(
         .await
     {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
+        Err(kube::Error::Api(answer)) if is_gone(&answer) => {
             tracing::info!(
                 words = answer.message,
                 "the run is gone; its status is not written"

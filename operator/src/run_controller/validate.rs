@@ -342,31 +342,27 @@ impl ValidatedRun {
         }
     }
 
-    /// What the worker is told that removes the run's own prefix.
-    pub fn clean_up(&self) -> TaskSpec {
-        let mut search_digest = String::new();
-        let mut destination = None;
-        for task in &self.chain {
-            match task {
-                Task::Prepare {
-                    search_digest: of, ..
-                } => search_digest.clone_from(of),
-                Task::Export { export, .. } => destination = Some(export.destination.clone()),
-                _ => {}
-            }
-        }
+    /// What the worker is told that removes the run's own prefix; `exports` are URLs of what was
+    /// exported, or would have been, in the spec's words.
+    pub fn clean_up(&self, exports: &[String]) -> TaskSpec {
+        let digest = self.chain.iter().find_map(|task| match task {
+            Task::Prepare { search_digest, .. } => Some(search_digest.clone()),
+            _ => None,
+        });
+        let mut addresses = addresses::Addresses::new(&Placement::Pods);
+        let as_seen = exports.iter().filter_map(|url| {
+            // Anything else lies outside of every store that a pod sees.
+            addresses.folder("spec.export.destination", url).ok()
+        });
         self.told(Task::CleanUp {
-            search_digest,
+            search_digest: digest.unwrap_or_default(),
             keep_exports: self.retain != Retain::None,
-            destination,
+            exports: as_seen.collect(),
         })
     }
 
     /// What the workers of a Job are told; `None` when the chain has no such task.
     pub fn task_spec(&self, key: JobKey) -> Option<TaskSpec> {
-        if key.task == TaskKind::CleanUp {
-            return Some(self.clean_up());
-        }
         let mut task = self
             .chain
             .iter()

@@ -14,8 +14,12 @@ use std::collections::BTreeMap;
 
 use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::{ConditionType, Stall, get, is_true, stalled};
-use darwinlm_operator::run_controller::decide::{Decision, Ended, asks_for_claims, decide, reject};
-use darwinlm_operator::run_controller::observed::{Observed, ObservedClaim, ObservedJob, Waiting};
+use darwinlm_operator::run_controller::decide::{
+    Action, Decision, Ended, asks_for_claims, decide, reject,
+};
+use darwinlm_operator::run_controller::observed::{
+    Held, JobState, Observed, ObservedClaim, ObservedJob, Waiting,
+};
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
 use darwinlm_task::{
     ExitCode, GpuSeconds, Outcome, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind,
@@ -445,12 +449,92 @@ fn what_only_prepare_can_find_wrong_with_a_spec_is_said_in_accepted() {
 }
 
 #[test]
+fn a_rejected_spec_rests_when_it_is_suspended() {
+    let rejection = Rejection {
+        reason: darwinlm_api::conditions::Reason::InvalidSpec,
+        message: "spec.export.formats: Gguf".to_owned(),
+    };
+    let rejected = |suspend, job| {
+        let observed = Observed {
+            jobs: vec![prepared(), built(), job],
+            ..Observed::default()
+        };
+        reject(&rejection, suspend, Some(4), &observed, at(1))
+    };
+    let search = || job("search-g0-a1").running();
+    assert!(rejected(false, search()).actions.is_empty());
+    let rests = rejected(true, search());
+    assert_eq!(rests.actions, [Action::Suspend(search().key)]);
+    assert!(is_true(&rests.status.conditions, ConditionType::Suspended));
+    assert_eq!(accepted(&rests).0, "False InvalidSpec");
+    let queued = rejected(true, job("search-g0-a1").queued());
+    assert_eq!(queued.actions, [Action::Withdraw(search().key)]);
+    assert!(rejected(true, search().suspended()).actions.is_empty());
+}
+
+#[test]
+fn what_others_have_suspended_is_theirs_to_resume() {
+    let mut search = job("search-g0-a1").running();
+    search.state = JobState::SuspendedByOthers;
+    let words = "somebody has suspended Job tiny-search-g0-a1";
+    search.waiting = Some(Waiting {
+        stall: Stall::JobSuspended,
+        words: words.to_owned(),
+    });
+    let decision = decided(vec![prepared(), built(), search]);
+    assert!(decision.actions.is_empty(), "{:?}", decision.actions);
+    let (holds, message) = progressing(&decision);
+    assert_eq!(holds, "False JobSuspended");
+    assert!(message.starts_with(words), "{message}");
+}
+
+#[test]
+fn a_worker_of_a_job_that_is_gone_holds_the_next_one_up() {
+    let there = |stray: Option<&str>| Observed {
+        jobs: vec![prepared()],
+        stray: stray.map(ToOwned::to_owned),
+        ..Observed::default()
+    };
+    let decision = decide(&run(), &there(Some("tiny-build-database-a1-x")), at(1));
+    assert!(decision.actions.is_empty(), "{:?}", decision.actions);
+    let (holds, message) = progressing(&decision);
+    assert_eq!(holds, "False JobDeleted");
+    assert!(message.contains("tiny-build-database-a1-x"), "{message}");
+    assert!(decision.requeue_after.is_some());
+    let free = decide(&run(), &there(None), at(1));
+    assert!(matches!(free.actions[..], [Action::Create(_)]), "{free:?}");
+}
+
+#[test]
+fn a_suspended_run_is_looked_at_as_long_as_its_workers_hold_devices() {
+    let mut search = job("search-g0-a1").suspended();
+    search.held = vec![Held {
+        worker: "w".to_owned(),
+        is_over: false,
+        starting_seconds: 1,
+        seconds: 9,
+    }];
+    let mut rests = run();
+    rests.suspend = true;
+    let look = |search: &ObservedJob| {
+        let observed = Observed {
+            jobs: vec![prepared(), built(), search.clone()],
+            ..Observed::default()
+        };
+        decide(&rests, &observed, at(1)).requeue_after
+    };
+    assert!(look(&search).is_some());
+    search.held[0].is_over = true;
+    assert_eq!(look(&search), None);
+}
+
+#[test]
 fn a_rejected_spec_says_so_and_lets_what_runs_run() {
     let rejection = Rejection {
         reason: darwinlm_api::conditions::Reason::NotYetSupported,
         message: "spec.budget is not yet supported; leave it out".into(),
     };
-    let decision = reject(&rejection, Some(4), &PruningRunStatus::default(), at(1));
+    let decision = reject(&rejection, false, Some(4), &Observed::default(), at(1));
     assert_eq!(decision.status.stage.as_deref(), Some("Rejected"));
     assert_eq!(decision.status.observed_generation, Some(4));
     let accepted = get(&decision.status.conditions, ConditionType::Accepted).unwrap();

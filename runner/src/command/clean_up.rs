@@ -16,7 +16,7 @@ pub(super) async fn task(
     context: &Context,
     search_digest: &str,
     keep_exports: bool,
-    destination: Option<&str>,
+    exports: &[String],
 ) -> Result<Ended, Failure> {
     let (store, prefix, mark) = (&context.store, context.paths.prefix(), context.paths.run());
     let known = store.get_if_exists(&mark).await.map_err(store_failure)?;
@@ -32,8 +32,8 @@ pub(super) async fn task(
         context.reporter.progress(0, 0, "files");
         return Ok(Ended::Done);
     }
-    let exports = exports(&context.spec.store, prefix, destination);
-    let keep = |key: &str| keep_exports && is_kept(key, prefix, exports.as_deref());
+    let exports = within(&context.spec.store, prefix, exports);
+    let keep = |key: &str| keep_exports && is_kept(key, prefix, &exports);
     let hear = |done, total| context.reporter.progress(done, total, "files");
     let but_the_mark = |key: &str| key == mark || keep(key);
     let removed = store.remove_below(prefix, but_the_mark, hear).await;
@@ -51,17 +51,21 @@ pub(super) async fn task(
     Ok(Ended::Done)
 }
 
-/// The key that exports lie below, if they lie in the run's own prefix.
-fn exports(store: &str, prefix: &str, destination: Option<&str>) -> Option<String> {
-    let key = destination?.strip_prefix(store)?.strip_prefix('/')?;
-    let key = key.trim_end_matches('/');
-    let is_within = key.strip_prefix(prefix)?.starts_with('/');
-    is_within.then(|| key.to_owned())
+/// The keys that exports lie below, of those in the run's own prefix. The prefix itself is none: then
+/// each format's own folder is.
+fn within(store: &str, prefix: &str, exports: &[String]) -> Vec<String> {
+    let key_of = |url: &String| {
+        let key = url.strip_prefix(store)?.strip_prefix('/')?;
+        let key = key.trim_end_matches('/');
+        let is_within = key.strip_prefix(prefix)?.starts_with('/');
+        is_within.then(|| key.to_owned())
+    };
+    exports.iter().filter_map(key_of).collect()
 }
 
-fn is_kept(key: &str, prefix: &str, exports: Option<&str>) -> bool {
+fn is_kept(key: &str, prefix: &str, exports: &[String]) -> bool {
     let below = |folder: &str| key.strip_prefix(folder)?.strip_prefix('/');
-    below(prefix) == Some(REPORT) || exports.is_some_and(|folder| below(folder).is_some())
+    below(prefix) == Some(REPORT) || exports.iter().any(|folder| below(folder).is_some())
 }
 
 #[cfg(test)]
@@ -70,21 +74,20 @@ mod tests {
 
     #[test]
     fn exports_are_kept_where_they_lie_in_the_runs_own_prefix() {
-        let of = |destination| exports("s3://b/p", "runs/n.r", Some(destination));
-        assert_eq!(
-            of("s3://b/p/runs/n.r/out/"),
-            Some("runs/n.r/out".to_owned())
-        );
+        let of = |url: &str| within("s3://b/p", "runs/n.r", &[url.to_owned()]);
+        assert_eq!(of("s3://b/p/runs/n.r/out/"), ["runs/n.r/out"]);
         for elsewhere in [
             "s3://b/p/out",
             "s3://b/p/runs/n.r2/out",
             "s3://b/p2/runs/n.r/out",
             "s3://b/p/runs/n.r",
         ] {
-            assert_eq!(of(elsewhere), None, "{elsewhere}");
+            assert!(of(elsewhere).is_empty(), "{elsewhere}");
         }
-        let kept = |key| is_kept(key, "runs/n.r", Some("runs/n.r/out"));
+        let exports = ["runs/n.r/out".to_owned(), "runs/n.r/older/x".to_owned()];
+        let kept = |key| is_kept(key, "runs/n.r", &exports);
         assert!(kept("runs/n.r/out/transformers/config.json") && kept("runs/n.r/report.html"));
+        assert!(kept("runs/n.r/older/x/config.json") && !kept("runs/n.r/older/y"));
         for gone in [
             "runs/n.r/outer",
             "runs/n.r/ledger/000001.json",

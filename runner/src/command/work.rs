@@ -362,11 +362,8 @@ impl Context {
             Task::CleanUp {
                 search_digest,
                 keep_exports,
-                destination,
-            } => {
-                let destination = destination.as_deref();
-                clean_up::task(self, search_digest, *keep_exports, destination).await
-            }
+                exports,
+            } => clean_up::task(self, search_digest, *keep_exports, exports).await,
         }
     }
 }

@@ -145,9 +145,9 @@ pub enum Task {
         search_digest: String,
         /// Whether exports within the prefix, and the report, stay.
         keep_exports: bool,
-        /// URL of the folder that was exported to, as the worker sees it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        destination: Option<String>,
+        /// URLs of the folders that were exported to, as the worker sees them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        exports: Vec<String>,
     },
 }
 

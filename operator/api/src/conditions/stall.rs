@@ -157,6 +157,10 @@ stalls! {
     JobDeleted => JobDeleted,
         "nothing, if it was meant: another Job is made once it is gone; finalizers that others have \
          set hold it";
+    /// a Job is suspended, not by the operator and not in a queue that the spec names
+    JobSuspended => JobSuspended,
+        "whoever suspended the Job resumes it; where Kueue manages Jobs without a queue's name, name \
+         the queue in spec.queueName of a new run; to suspend a run, set spec.suspend";
     /// pods of a suspended run are not told to leave
     WorkersStay => WorkersStay,
         "see whether kube-controller-manager runs";

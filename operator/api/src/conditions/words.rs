@@ -167,6 +167,8 @@ words! {
         Unschedulable,
         /// Progressing: somebody deletes a Job of the run; another is made once it is gone.
         JobDeleted,
+        /// Progressing: somebody else has suspended a Job of the run.
+        JobSuspended,
         /// Progressing: the run is suspended, and its pods are not told to leave.
         WorkersStay,
         /// Progressing: a Job lacks pods, and nobody says why.

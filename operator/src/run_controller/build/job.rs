@@ -103,7 +103,10 @@ mod tests {
         let new = NewJob {
             key,
             workers: valid.workers(task),
-            task: valid.task_spec(key).unwrap(),
+            task: match task {
+                TaskKind::CleanUp => valid.clean_up(&["pvc://exports/smollm2".to_owned()]),
+                _ => valid.task_spec(key).unwrap(),
+            },
             made_from: valid.made_from.of_task(task),
         };
         let image = WorkerImage {

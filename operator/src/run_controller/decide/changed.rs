@@ -35,7 +35,12 @@ pub(super) fn objection(
             ),
             holds_back: match step {
                 Step::Start(new) => field.shapes(new.key.task),
-                Step::Watch(_) | Step::Rest(_) | Step::Hold(..) | Step::Finish | Step::Fail(..) => {
+                Step::Watch(_)
+                | Step::Rest(_)
+                | Step::Hold(..)
+                | Step::Await(..)
+                | Step::Finish
+                | Step::Fail(..) => {
                     false
                 }
             },

@@ -37,7 +37,7 @@ pub(super) fn find(
     status: &PruningRunStatus,
 ) -> Option<Objection> {
     let of_claims = match step {
-        Step::Start(_) | Step::Rest(_) | Step::Watch(_) | Step::Hold(..) => {
+        Step::Start(_) | Step::Rest(_) | Step::Watch(_) | Step::Hold(..) | Step::Await(..) => {
             claims::objection(run, observed, status)
         }
         // Nobody needs them any more.

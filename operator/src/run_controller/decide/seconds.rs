@@ -20,11 +20,11 @@ pub(super) fn fold(observed: &Observed, status: &mut PruningRunStatus) {
     let known = status.held.clone().unwrap_or_default();
     let said = said(observed, status, &known);
     let (held, now) = hold(observed, known, said.starting);
-    let starting = said.starting + now.starting_seconds;
-    let attributed = said.useful + starting + said.waiting + said.lost;
+    let starting = said.starting.saturating_add(now.starting_seconds);
+    let attributed = total(&GpuSeconds { starting, ..said });
     let new = GpuSeconds {
         starting,
-        unattributed: (now.seconds - attributed).max(0),
+        unattributed: now.seconds.saturating_sub(attributed).max(0),
         ..said
     };
     if held != HeldStatus::default() {

@@ -12,7 +12,7 @@ use super::objection::Objection;
 use super::step::{Step, current_task};
 use crate::run_controller::observed::{JobState, Waiting};
 use crate::run_controller::validate::{Rejection, ValidatedRun};
-use findings::findings;
+use findings::{findings, suspended};
 
 /// Longest message of a condition that we write.
 const MESSAGE_BYTES: usize = 1024;
@@ -62,13 +62,14 @@ pub(super) fn speak(
     }
     match step {
         Step::Finish | Step::Fail(..) => ended(status),
-        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) => None,
+        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) | Step::Await(..) => None,
     }
 }
 
 /// Says that a spec is not accepted.
 pub(super) fn speak_rejection(
     rejection: &Rejection,
+    suspend: bool,
     spec_revision: Option<i64>,
     status: &mut PruningRunStatus,
     now: Timestamp,
@@ -95,7 +96,7 @@ pub(super) fn speak_rejection(
             "the spec is not accepted",
         ),
     ];
-    for finding in findings {
+    for finding in findings.into_iter().chain([suspended(suspend)]) {
         conditions::set(&mut status.conditions, bounded(finding), spec_revision, now);
     }
 }
@@ -108,13 +109,13 @@ fn stage(run: &ValidatedRun, step: &Step<'_>, current: Option<TaskKind>) -> Stag
         Step::Watch(_) | Step::Start(_) if run.suspend => Stage::Suspended,
         Step::Watch(job) if job.state == JobState::Queued => Stage::Queued,
         Step::Start(new) if new.key.task == TaskKind::Prepare => Stage::Pending,
-        Step::Hold(TaskKind::Prepare, _) => Stage::Pending,
+        Step::Hold(TaskKind::Prepare, _) | Step::Await(TaskKind::Prepare, _) => Stage::Pending,
         Step::Watch(job) if job.key.task == TaskKind::Prepare && job.state == JobState::Pending => {
             Stage::Pending
         }
         Step::Watch(job) => stage_of(current.unwrap_or(job.key.task)),
         Step::Start(new) => stage_of(new.key.task),
-        Step::Hold(task, _) => stage_of(*task),
+        Step::Hold(task, _) | Step::Await(task, _) => stage_of(*task),
     }
 }
 

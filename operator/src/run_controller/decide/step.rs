@@ -1,13 +1,16 @@
 //! The next step along a run's chain of tasks.
 
-use darwinlm_api::{PruningRunStatus, conditions};
+use darwinlm_api::{
+    PruningRunStatus,
+    conditions::{self, Stall},
+};
 use darwinlm_task::{Task, TaskKind};
 
 use super::failure::{ATTEMPTS, Failure};
 use super::objection::Objection;
 use super::{NewJob, done_condition};
 use crate::names::JobKey;
-use crate::run_controller::observed::{Observed, ObservedJob};
+use crate::run_controller::observed::{Observed, ObservedJob, Waiting};
 use crate::run_controller::validate::ValidatedRun;
 
 /// The next step.
@@ -21,6 +24,8 @@ pub(super) enum Step<'a> {
     Rest(TaskKind),
     /// The next Job waits: something outside of the run has to change first.
     Hold(TaskKind, Objection),
+    /// The next Job waits until a worker of an older one has left.
+    Await(TaskKind, Waiting),
     /// Every task is done.
     Finish,
     /// A task failed for good.
@@ -92,6 +97,11 @@ pub(super) fn next<'a>(
     };
     match run.task_spec(key) {
         _ if run.suspend => Step::Rest(task),
+        Some(_) if let Some(pod) = &observed.stray => {
+            let words = format!("pod {pod} still works for a Job that is gone");
+            let stall = Stall::JobDeleted;
+            Step::Await(task, Waiting { stall, words })
+        }
         Some(spec) => Step::Start(Box::new(NewJob {
             key,
             workers: run.workers(task),

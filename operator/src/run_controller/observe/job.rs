@@ -13,7 +13,7 @@ use super::{
     pod, report,
 };
 use crate::{
-    names::JobKey,
+    names::{ANNOTATION_SUSPENDED, JobKey},
     run_controller::{
         made_from::MadeFrom,
         observed::{JobState, ObservedJob, Waiting, WorkerExit},
@@ -56,6 +56,10 @@ pub(super) fn observed(key: JobKey, job: &Job, pods: &[&Pod], seen: &Seen<'_>) -
             .chain(no_pod(job, pods, seen))
             .chain(deleted(job, now))
             .min_by_key(|waiting| waiting.stall),
+        JobState::SuspendedByOthers => Some(Waiting {
+            stall: Stall::JobSuspended,
+            words: format!("somebody has suspended Job {}", job.name_any()),
+        }),
         JobState::Suspended => of_pods
             .filter(|waiting| waiting.stall == Stall::NodeLost)
             .chain(stays(job, pods, seen))
@@ -93,20 +97,12 @@ fn parallelism(job: &Job) -> u32 {
     u32::try_from(asked).unwrap_or(0)
 }
 
-/// Whether these are all of its pods, with their last words, if it has ended: it is told so after
-/// they are.
-pub(super) fn has_told_all(job: &Job, pods: &[&Pod]) -> bool {
-    if !matches!(
-        state(job, pods),
+/// Whether it has ended: it is told so after its pods have.
+pub(super) fn has_ended(job: &Job) -> bool {
+    matches!(
+        state(job, &[]),
         JobState::Complete | JobState::Failed { .. }
-    ) {
-        return true;
-    }
-    let count = |of: Option<i32>| of.and_then(|of| usize::try_from(of).ok()).unwrap_or(0);
-    let status = job.status.as_ref();
-    let told = status.map_or(0, |status| count(status.succeeded) + count(status.failed));
-    let ended = pods.iter().filter(|pod| !pod::is_active(pod)).count();
-    ended == pods.len() && ended >= told
+    )
 }
 
 fn state(job: &Job, pods: &[&Pod]) -> JobState {
@@ -132,9 +128,12 @@ fn state(job: &Job, pods: &[&Pod]) -> JobState {
         }
     }
     if job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
-        return match job.labels().contains_key(queue::LABEL) {
-            true => JobState::Queued,
-            false => JobState::Suspended,
+        return if job.labels().contains_key(queue::LABEL) {
+            JobState::Queued
+        } else if job.annotations().contains_key(ANNOTATION_SUSPENDED) {
+            JobState::Suspended
+        } else {
+            JobState::SuspendedByOthers
         };
     }
     if !pods.iter().any(|pod| pod::has_started(pod)) {

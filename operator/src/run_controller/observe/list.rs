@@ -4,67 +4,58 @@
 //! which takes it up to a tenth of a second when nothing else is written. A list that asks for one
 //! "not older than" is answered at once, because the watch that woke us has brought it there.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{ListParams, VersionMatch},
 };
 use serde::de::DeserializeOwned;
 
-/// What the API server answers when its cache stays older than what was asked for.
-const TOO_NEW: u16 = 504;
+/// How long the API server's cache may take to be as new as is asked for.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
-/// The newest versions of a run's objects that this process has seen or written; 0 before any.
+/// What this process has seen of a run, so that it never looks back behind it.
 ///
 /// Versions of one kind can be compared as numbers (Kubernetes, API concepts: resource versions).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Versions {
-    /// Of Jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The newest version of the Jobs that was seen or written; 0 if none is known.
     pub jobs: u64,
-    /// Of pods.
+    /// The newest version of the pods that was seen; 0 if none is known.
     pub pods: u64,
+    /// The UIDs of Jobs that have ended, all of whose pods were seen after that.
+    pub heard: BTreeSet<String>,
 }
 
-impl Versions {
-    /// The newer of both, kind by kind.
-    #[must_use]
-    pub fn max(self, other: Self) -> Self {
-        Self {
-            jobs: self.jobs.max(other.jobs),
-            pods: self.pods.max(other.pods),
-        }
-    }
+/// A version as a number; 0 for one that is not there or is none.
+pub fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The version of an object, 0 for one that does not say or says it in another way.
-pub fn version(object: &impl ResourceExt) -> u64 {
-    let version = object.resource_version();
-    version.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// Lists what is not older than `since`; without it, what is there now. Says the newest version seen.
+/// Lists what is not older than `since`, or, with 0, what is there now. Says how new it is.
 pub(super) async fn list<K>(
     api: &Api<K>,
     of_this_run: &ListParams,
-    since: Option<u64>,
+    since: u64,
 ) -> kube::Result<(Vec<K>, u64)>
 where
-    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    K: Clone + DeserializeOwned + Debug,
 {
-    let listed = match since {
-        Some(since) => {
+    let as_new = match since {
+        0 => None,
+        since => {
             let parameters = of_this_run.clone().at(&since.to_string());
             let parameters = parameters.matching(VersionMatch::NotOlderThan);
-            match api.list(&parameters).await {
-                Err(kube::Error::Api(status)) if status.code == TOO_NEW => {
-                    api.list(of_this_run).await?
-                }
-                answer => answer?,
-            }
+            let listed = tokio::time::timeout(CATCH_UP, api.list(&parameters)).await;
+            // A cache that does not catch up, or an etcd that has gone back to a backup.
+            listed.ok().and_then(Result::ok)
         }
+    };
+    let listed = match as_new {
+        Some(listed) => listed,
         None => api.list(of_this_run).await?,
     };
-    let newest = listed.items.iter().map(version).max();
-    Ok((listed.items, newest.unwrap_or(0).max(since.unwrap_or(0))))
+    let newest = version(listed.metadata.resource_version.as_deref());
+    Ok((listed.items, newest))
 }

@@ -4,11 +4,27 @@ use darwinlm_task::{ExitCode, Outcome, RunIdentity, TaskKind, TaskReport, VERSIO
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
-/// Reads a report; what cannot be read, or is of another version, is none.
+/// Longest text that may be a report.
+pub(super) const REPORT_BYTES: usize = 64 * 1024;
+/// Device seconds of one kind that a run can have taken: ten thousand devices for thirty years.
+const SECONDS: u64 = 10_000 * 30 * 366 * 86_400;
+
+/// Reads a report; what cannot be read, is of another version, or counts what cannot be is none: it
+/// comes out of a container that may hold anything.
 pub(super) fn read(text: &str) -> Option<TaskReport> {
-    serde_json::from_str(text)
-        .ok()
-        .filter(|report: &TaskReport| report.version == VERSION)
+    if text.len() > REPORT_BYTES {
+        return None;
+    }
+    let report: TaskReport = serde_json::from_str(text).ok()?;
+    let seconds = report.gpu_seconds.unwrap_or_default();
+    let parts = [
+        seconds.useful,
+        seconds.starting,
+        seconds.waiting,
+        seconds.lost,
+    ];
+    let is_possible = parts.iter().all(|&part| part <= SECONDS);
+    (report.version == VERSION && is_possible).then_some(report)
 }
 
 /// Whether a report is of this run and task: a pod's own words are not to be believed blindly.
@@ -30,7 +46,10 @@ pub(super) fn weight(report: &TaskReport) -> (u8, u32) {
 /// worker to end knows how long the others took.
 pub(super) fn of_all(reports: Vec<TaskReport>) -> Option<TaskReport> {
     let sums = reports.iter().filter_map(|report| report.gpu_seconds);
-    let newest = sums.max_by_key(|sum| sum.useful + sum.starting + sum.waiting + sum.lost);
+    let newest = sums.max_by_key(|sum| {
+        let parts = [sum.useful, sum.starting, sum.waiting, sum.lost];
+        parts.into_iter().fold(0, u64::saturating_add)
+    });
     let mut most = reports.into_iter().max_by_key(weight)?;
     most.gpu_seconds = newest;
     Some(most)
@@ -84,6 +103,8 @@ pub(super) fn last_progress(log: &str) -> Option<(TaskReport, Option<Timestamp>)
 
 #[cfg(test)]
 mod tests {
+    use darwinlm_task::GpuSeconds;
+
     use super::*;
 
     fn report(outcome: Outcome) -> TaskReport {
@@ -139,6 +160,25 @@ mod tests {
         assert!(!outweighs(&failed(75), &at_work));
         assert!(outweighs(&failed(12), &at_work));
         assert!(outweighs(&report(Outcome::Done), &at_work));
+    }
+
+    #[test]
+    fn what_counts_what_cannot_be_is_no_report() {
+        let told = |useful| {
+            let mut said = report(Outcome::Done);
+            said.gpu_seconds = Some(GpuSeconds {
+                useful,
+                starting: 1,
+                ..GpuSeconds::default()
+            });
+            said.to_json()
+        };
+        assert!(read(&told(SECONDS)).is_some());
+        assert_eq!(read(&told(u64::MAX)), None);
+        assert_eq!(
+            read(&format!("{}{}", told(1), " ".repeat(REPORT_BYTES))),
+            None
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod held;
 
 use super::events::Said;
 use super::*;
+use crate::names::ANNOTATION_SUSPENDED;
 use darwinlm_api::conditions::{Reason, Stall};
 use darwinlm_task::{Outcome, TaskKind};
 use serde_json::{Value, json};
@@ -45,6 +46,14 @@ fn job(spec: Value, status: Value) -> Job {
         "spec": spec, "status": status,
     }))
     .unwrap()
+}
+
+/// Suspended by us.
+fn suspended() -> Job {
+    let mut job = job(json!({"suspend": true}), json!({}));
+    let by_us = (ANNOTATION_SUSPENDED.to_owned(), "true".to_owned());
+    job.metadata.annotations = Some([by_us].into());
+    job
 }
 
 fn pod(name: &str, status: Value) -> Pod {
@@ -151,7 +160,9 @@ fn a_job_says_what_it_was_made_from() {
 #[test]
 fn a_job_that_its_queue_holds_back_is_not_suspended_by_us() {
     let mut job = job(json!({"suspend": true}), json!({}));
-    assert_eq!(seen(job.clone(), &[]).state, JobState::Suspended);
+    let by_others = seen(job.clone(), &[]);
+    assert_eq!(by_others.state, JobState::SuspendedByOthers);
+    assert_eq!(by_others.waiting.unwrap().stall, Stall::JobSuspended);
     let queue = ("kueue.x-k8s.io/queue-name".to_owned(), "gpus".to_owned());
     job.metadata.labels.get_or_insert_default().extend([queue]);
     let waits = seen(job.clone(), &[running("a")]);
@@ -175,10 +186,7 @@ fn a_jobs_state_follows_its_conditions_its_spec_and_its_pods() {
         seen(job(json!({}), json!({})), &[]).state,
         JobState::Pending
     );
-    assert_eq!(
-        seen(job(json!({"suspend": true}), json!({})), &[]).state,
-        JobState::Suspended
-    );
+    assert_eq!(seen(suspended(), &[]).state, JobState::Suspended);
     assert_eq!(
         seen(job(json!({}), is("Complete")), &[]).state,
         JobState::Complete

@@ -39,9 +39,11 @@ pub(super) struct Seen<'a> {
 
 /// Takes a deleted run one step closer to its end.
 pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, Error> {
+    let exports = farewell::exports(seen.run, &seen.observed.status);
     let leaving = Leaving {
         run: seen.valid,
         retain: seen.run.spec.retain,
+        exports: &exports,
         observed: seen.observed,
         pods: pods_left(&context.client, seen.run).await?,
         deleted: seen.deleted,
@@ -62,7 +64,7 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
         }
         Ok(applied) => {
             let uid = seen.run.uid().unwrap_or_default();
-            context.memory.saw(&uid, applied.versions);
+            context.memory.wrote_job(&uid, applied.newest);
             say(&seen, context, cleaning_up(&seen)).await?;
             Ok(Action::requeue(LOOK.min(context.limits.poll)))
         }
@@ -70,6 +72,7 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
             if let Some(waiting) = error.for_the_user() {
                 let status = blocked(
                     cleaning_up(&seen),
+                    &seen.observed.status,
                     &waiting,
                     seen.run.metadata.generation,
                     seen.now,
@@ -100,7 +103,7 @@ async fn release(seen: &Seen<'_>, context: &Context, outcome: Outcome) -> Result
         }
     };
     update_status::publish(&context.recorder, run, change.into_iter().collect()).await;
-    finalizer::hold(&context.client, run, false).await?;
+    finalizer::let_go(&context.client, run).await?;
     Ok(Action::await_change())
 }
 

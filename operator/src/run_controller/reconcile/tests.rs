@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use crate::{
     metrics::Metrics,
-    run_controller::{Limits, WorkerImage, observe::Versions},
+    run_controller::{Limits, WorkerImage},
 };
 
 const RUN: &str = include_str!("../../../tests/fixtures/cluster-run.yaml");
@@ -94,6 +94,12 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
                 left.push_front(expected);
                 continue;
             }
+            if request.uri().path() == PODS && expected.path != PODS {
+                // Unless a test speaks of them, there are no pods.
+                send.send_response(answer(200, &empty_list("PodList", "v1")));
+                left.push_front(expected);
+                continue;
+            }
             assert_eq!(
                 (request.method(), request.uri().path()),
                 (&expected.method, expected.path)
@@ -103,12 +109,10 @@ fn context(exchanges: Vec<Exchange>) -> (Arc<Context>, Sent, tokio::task::JoinHa
             bodies.lock().unwrap().push(body);
             send.send_response(answer(expected.code, &expected.answer));
         }
-        if let Some((request, _)) = handle.next_request().await {
-            panic!(
-                "one request too many: {} {}",
-                request.method(),
-                request.uri()
-            );
+        while let Some((request, send)) = handle.next_request().await {
+            let asked = format!("{} {}", request.method(), request.uri());
+            assert_eq!(request.uri().path(), PODS, "one request too many: {asked}");
+            send.send_response(answer(200, &empty_list("PodList", "v1")));
         }
     });
     let limits = Limits {
@@ -277,6 +281,55 @@ async fn what_a_quota_refuses_is_told_in_the_api_servers_words() {
         message.as_str().unwrap().contains("exceeded quota: jobs"),
         "{message}"
     );
+}
+
+#[test]
+fn what_is_not_possible_has_not_been_since_it_was_first_said() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let waiting = Waiting {
+        stall: darwinlm_api::conditions::Stall::QuotaExceeded,
+        words: "no room".to_owned(),
+    };
+    let decided = |known: &PruningRunStatus, now| {
+        let mut status = known.clone();
+        let starts = Finding {
+            type_: ConditionType::Progressing,
+            status: ConditionStatus::True,
+            reason: conditions::Reason::Starting,
+            message: "search starts".to_owned(),
+        };
+        conditions::set(&mut status.conditions, starts, Some(1), now);
+        status
+    };
+    let nothing = PruningRunStatus::default();
+    let first = blocked(decided(&nothing, at(1)), &nothing, &waiting, Some(1), at(1));
+    let again = blocked(decided(&first, at(60)), &first, &waiting, Some(1), at(60));
+    assert_eq!(again, first);
+}
+
+#[tokio::test]
+async fn a_panic_over_one_run_is_an_error_of_that_run() {
+    let text = said_in(&*std::panic::catch_unwind(|| panic!("of {}", 7)).unwrap_err());
+    assert_eq!(text, "of 7");
+    let text = said_in(&*std::panic::catch_unwind(|| panic!("plain")).unwrap_err());
+    assert_eq!(text, "plain");
+    let service = tower::service_fn(|_: Request<Body>| async {
+        match Some(7) {
+            Some(number) => panic!("of {number}"),
+            None => Ok::<_, std::io::Error>(Response::new(Body::empty())),
+        }
+    });
+    let (context, _, server) = context(vec![]);
+    let panics = Context::new(
+        Client::new(service, "research"),
+        None,
+        Metrics::new(),
+        context.worker_image.clone(),
+        context.limits,
+    );
+    let failed = reconcile(run(), Arc::new(panics)).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the look at the run panicked: of 7");
+    finish(context, server).await;
 }
 
 #[tokio::test]
@@ -551,7 +604,7 @@ async fn a_worker_that_the_network_hides_is_heard_through_its_log() {
         http: &context.http,
         stall: context.limits.stall,
         unheard: Duration::ZERO,
-        since: None,
+        since: &Seen::default(),
         now: Timestamp::now(),
     };
     let observed = observe(look, &run(), status).await.unwrap();

@@ -27,23 +27,19 @@ pub(super) fn findings(
         findings.extend(of_task(task, step, current, status));
     }
     findings.push(progressing(run, step, not_bound));
-    findings.push(if run.suspend {
-        say(
-            ConditionType::Suspended,
-            ConditionStatus::True,
-            Reason::Suspended,
-            "spec.suspend is true",
-        )
-    } else {
-        say(
-            ConditionType::Suspended,
-            ConditionStatus::False,
-            Reason::NotSuspended,
-            "",
-        )
-    });
+    findings.push(suspended(run.suspend));
     findings.push(succeeded(step));
     findings
+}
+
+/// Whether the spec asks the run to rest.
+pub(super) fn suspended(suspend: bool) -> Finding {
+    use ConditionStatus::{False, True};
+    let type_ = ConditionType::Suspended;
+    match suspend {
+        true => say(type_, True, Reason::Suspended, "spec.suspend is true"),
+        false => say(type_, False, Reason::NotSuspended, ""),
+    }
 }
 
 fn say(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &str) -> Finding {
@@ -122,10 +118,11 @@ fn progressing(run: &ValidatedRun, step: &Step<'_>, not_bound: Option<&Waiting>)
             }
         }
         Step::Rest(_) => say(False, Reason::Suspended, "the run is suspended"),
+        Step::Await(_, waiting) => waits(waiting),
         Step::Hold(_, objection) => say(False, objection.reason, &objection.message),
-        Step::Watch(job) if run.suspend && job.state == JobState::Suspended => match &job.waiting {
-            Some(waiting) => waits(waiting),
-            None => say(False, Reason::Suspended, "the run is suspended"),
+        Step::Watch(job) if run.suspend && job.state.is_suspended() => match &job.waiting {
+            Some(waiting) if job.state == JobState::Suspended => waits(waiting),
+            Some(_) | None => say(False, Reason::Suspended, "the run is suspended"),
         },
         Step::Watch(_) if run.suspend => say(
             False,
@@ -180,7 +177,8 @@ fn watched(run: &ValidatedRun, job: &ObservedJob, not_bound: Option<&Waiting>) -
     };
     let (active, ready) = match job.state {
         JobState::Running { active, ready } => (active, ready),
-        JobState::Pending | JobState::Suspended | JobState::Queued => (0, 0),
+        JobState::Pending | JobState::Suspended => (0, 0),
+        JobState::SuspendedByOthers | JobState::Queued => (0, 0),
         JobState::Complete | JobState::Failed { .. } => (0, 0),
     };
     let reason = reason_of(job.key.task);
@@ -269,7 +267,7 @@ fn succeeded(step: &Step<'_>) -> Finding {
             failure.reason,
             &format!("{task}: {}", failure.message),
         ),
-        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) => {
+        Step::Watch(_) | Step::Start(_) | Step::Rest(_) | Step::Hold(..) | Step::Await(..) => {
             say(type_, Unknown, Reason::InProgress, "")
         }
     }

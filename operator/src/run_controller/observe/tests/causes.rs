@@ -354,7 +354,7 @@ fn pods_of_a_suspended_job_that_are_not_told_to_leave_are_told_of() {
         ..PruningRunStatus::default()
     };
     let waiting = |pods: &[Pod], since: &str| {
-        let jobs = owned_jobs(vec![job(json!({"suspend": true}), json!({}))], &identity());
+        let jobs = owned_jobs(vec![suspended()], &identity());
         let none = Events::new();
         let observed = see(&jobs, pods, &identity(), status(since), &none, now());
         observed.jobs.into_iter().next().unwrap().waiting
