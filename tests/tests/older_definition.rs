@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use darwinlm_tests::cluster::{kubectl, kubectl_with};
+use darwinlm_tests::cluster::{kubectl, kubectl_with, try_kubectl};
 use darwinlm_tests::operator::{Access, Operator, install_rights};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
@@ -25,6 +25,26 @@ fn apply_without(field: &str) {
     kubectl_with(&apply, &definition.to_string());
 }
 
+/// What the API server publishes, which the operator reads, follows the definition by a moment.
+fn await_published_without(field: &str) {
+    let path = ["get", "--raw", "/openapi/v3/apis/darwinlm.io/v1alpha1"];
+    let worker = "/components/schemas/io.darwinlm.v1alpha1.PruningRun/properties/spec/properties/worker/properties";
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let (there, text) = try_kubectl(&path, None);
+        let published: Value = serde_json::from_str(&text).unwrap_or_default();
+        match published.pointer(worker).and_then(Value::as_object) {
+            Some(fields) if !fields.contains_key(field) => return,
+            fields => assert!(
+                Instant::now() < deadline,
+                "{field} is still published: {}",
+                fields.map_or_else(|| format!("{there} {text}"), |fields| format!("{fields:?}"))
+            ),
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
 fn await_ready(operator: &Operator, code: u16) -> String {
     let deadline = Instant::now() + Duration::from_secs(40);
     loop {
@@ -41,8 +61,7 @@ fn await_ready(operator: &Operator, code: u16) -> String {
 fn a_field_that_the_definition_lacks_is_named_until_it_is_there() {
     install_rights();
     apply_without("runtimeClassName");
-    // What the API server publishes follows the definition by a moment.
-    thread::sleep(Duration::from_secs(3));
+    await_published_without("runtimeClassName");
     let operator = Operator::start("newer", Access::new(None), &[]);
     let deadline = Instant::now() + Duration::from_secs(20);
     let metric = |count: &str| {
