@@ -8,6 +8,9 @@ use darwinlm_tests::operator::{Access, Operator, install_rights};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
 
+/// What the operator may take to see that the definition is another one.
+const LONG: Duration = Duration::from_secs(40);
+
 /// The definition as it would have been before this field came.
 fn apply_without(field: &str) {
     let file = repository().join("crds/pruningruns.darwinlm.io.yaml");
@@ -45,15 +48,13 @@ fn await_published_without(field: &str) {
     }
 }
 
-fn await_ready(operator: &Operator, code: u16) -> String {
-    let deadline = Instant::now() + Duration::from_secs(40);
-    loop {
-        let answer = operator.get("/readyz");
-        match answer {
-            Some((found, words)) if found == code => return words,
-            _ => assert!(Instant::now() < deadline, "{answer:?}: {}", operator.log()),
-        }
-        thread::sleep(Duration::from_millis(200));
+/// Waits until the operator counts so many fields that the definition lacks.
+fn await_missing(operator: &Operator, count: u32) {
+    let line = format!("\ndarwinlm_definition_missing_fields {count}\n");
+    let deadline = Instant::now() + LONG;
+    while !operator.metrics().contains(&line) {
+        assert!(Instant::now() < deadline, "{}", operator.log());
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -63,18 +64,8 @@ fn a_field_that_the_definition_lacks_is_named_until_it_is_there() {
     apply_without("runtimeClassName");
     await_published_without("runtimeClassName");
     let operator = Operator::start("newer", Access::new(None), &[]);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let metric = |count: &str| {
-        let line = format!("\ndarwinlm_definition_missing_fields {count}\n");
-        operator
-            .get("/metrics")
-            .is_some_and(|(_, text)| text.contains(&line))
-    };
-    while !metric("1") {
-        assert!(Instant::now() < deadline, "{}", operator.log());
-        thread::sleep(Duration::from_millis(100));
-    }
-    let words = await_ready(&operator, 503);
+    await_missing(&operator, 1);
+    let words = operator.await_answer("/readyz", 503, LONG);
     assert!(
         words.contains("lacks spec.worker.runtimeClassName"),
         "{words}"
@@ -88,6 +79,6 @@ fn a_field_that_the_definition_lacks_is_named_until_it_is_there() {
     operator.await_lead(Duration::from_secs(10));
 
     install_rights();
-    await_ready(&operator, 200);
-    assert!(metric("0"));
+    operator.await_answer("/readyz", 200, LONG);
+    await_missing(&operator, 0);
 }

@@ -417,14 +417,7 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
 
 /// What the operator serves at `/metrics`.
 fn metrics(operator: &Operator) -> String {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some((200, text)) = operator.get("/metrics") {
-            return text;
-        }
-        assert!(Instant::now() < deadline, "no metrics: {}", operator.log());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    operator.await_answer("/metrics", 200, Duration::from_secs(20))
 }
 
 fn begin(story: &Story) -> Namespace {
