@@ -15,7 +15,7 @@ async fn main() -> anyhow::Result<()> {
     if let Some(question) = args.question {
         return question::ask(question).await;
     }
-    telemetry::init(args.log_format);
+    telemetry::init(args.log_format)?;
     match operator::run(args).await? {
         End::Asked => Ok(()),
         // Not by returning: that would wait for threads that may hang on a name that nobody answers.

@@ -1,7 +1,9 @@
 //! A proxy between the operator and the API server that ends the operator at each of its writes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -183,26 +185,34 @@ fn name_of(method: &Method, path: &str, body: &Bytes) -> String {
     format!("{method} {path} {says}")
 }
 
+/// What a program exits with that was given a wrong command line.
+const WRONG_USAGE: i32 = 2;
+
 /// An operator on this machine that is started again whenever it ends.
 #[derive(Debug)]
 pub struct Restarted {
     command: Command,
     child: Child,
+    log: PathBuf,
     /// How often it was started again.
     pub restarts: u32,
 }
 
 impl Restarted {
-    /// Starts it.
+    /// Starts it; what it says goes to a file.
     ///
     /// # Panics
-    /// When it cannot be started.
-    pub fn start(mut command: Command, proxy: &DeadlyProxy) -> Self {
+    /// When it cannot be started, or the file not be made.
+    pub fn start(mut command: Command, log: PathBuf, proxy: &DeadlyProxy) -> Self {
+        let file = File::create(&log).expect("a log can be made");
+        let end = file.try_clone().expect("a file has two ends");
+        command.stdout(end).stderr(file);
         let child = command.spawn().expect("the operator can be started");
         proxy.watch_over(&child);
         Self {
             command,
             child,
+            log,
             restarts: 0,
         }
     }
@@ -210,14 +220,20 @@ impl Restarted {
     /// Starts it again if it has ended.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started: another try would not help it.
     pub fn keep_alive(&mut self, proxy: &DeadlyProxy) {
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            assert_ne!(status.code(), Some(WRONG_USAGE), "{}", self.log());
             self.restarts += 1;
             std::thread::sleep(Duration::from_millis(100));
             self.child = self.command.spawn().expect("it can be started again");
             proxy.watch_over(&self.child);
         }
+    }
+
+    /// Everything it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

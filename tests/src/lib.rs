@@ -4,6 +4,7 @@
 //! The programs come from the release build (`make build`); a missing one fails loudly.
 
 pub mod audit;
+pub mod chart;
 pub mod cluster;
 pub mod deadly;
 pub mod files;

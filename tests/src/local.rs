@@ -79,7 +79,10 @@ impl Local {
     pub fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.yaml()).expect("run.yaml can be read");
         assert!(text.contains(from), "run.yaml has no {from:?}");
-        fs::write(self.yaml(), text.replacen(from, to, 1)).expect("run.yaml can be written");
+        // A program at work sees the old file or the new one, whole.
+        let new = self.path().join("run.yaml.new");
+        fs::write(&new, text.replacen(from, to, 1)).expect("run.yaml can be written");
+        fs::rename(new, self.yaml()).expect("run.yaml can be replaced");
     }
 
     /// The command that runs it, with more arguments.
@@ -123,18 +126,29 @@ impl Local {
     /// # Panics
     /// When that takes a minute.
     pub fn await_generation(&self, generation: u32) {
-        let entry = self
-            .store()
-            .join(format!("runs/local.tiny/ledger/{generation:06}.json"));
+        self.await_path(&Self::ledger_entry(generation));
+    }
+
+    /// Waits until a path is in the store.
+    ///
+    /// # Panics
+    /// When that takes a minute.
+    pub fn await_path(&self, path: &str) {
+        let path = self.store().join(path);
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !entry.exists() {
+        while !path.exists() {
             assert!(
                 Instant::now() < deadline,
                 "{} did not appear",
-                entry.display()
+                path.display()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Where the store has the ledger's entry of a generation.
+    pub fn ledger_entry(generation: u32) -> String {
+        format!("runs/local.tiny/ledger/{generation:06}.json")
     }
 
     /// Removes the store, so that the next run starts anew.

@@ -164,6 +164,26 @@ impl Operator {
         Some((code, body.to_owned()))
     }
 
+    /// Waits until it answers with this code; returns the body. No answer within a second is none yet.
+    ///
+    /// # Panics
+    /// When it does not: with its log.
+    pub fn await_answer(&self, path: &str, code: u16, within: Duration) -> String {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.get(path) {
+                Some((found, body)) if found == code => return body,
+                answer => assert!(
+                    Instant::now() < deadline,
+                    "{} answers {path} with {answer:?}: {}",
+                    self.name,
+                    self.log()
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// What it serves at `/metrics`; nothing while it answers nothing.
     pub fn metrics(&self) -> String {
         let answer = self.get("/metrics");

@@ -143,11 +143,25 @@ fn a_search_that_its_budget_stopped_goes_on_when_that_is_raised_to_the_digest_of
 
 #[test]
 fn a_budget_that_is_raised_while_the_run_is_at_work_is_the_one_that_counts() {
-    let digest = Local::new().run(&[]).digest();
+    // Generations long enough for the command to look at its file, as it does each second.
+    let longer = |world: &Local| {
+        world.edit("trainingTokens: 64", "trainingTokens: 1024");
+        world.edit("trainingTokens: 128", "trainingTokens: 2048");
+    };
+    let undisturbed = Local::new();
+    longer(&undisturbed);
+    let digest = undisturbed.run(&[]).digest();
     let world = Local::new();
+    longer(&world);
     an_hour_was_spent(&world);
     world.edit("  evaluation: {}\n", "  budget: {gpuHours: 1}\n");
     let run = world.start(&[]);
+    // Whoever builds the database has read the file; generation 1 ends what has no more budget.
+    world.await_path("databases");
     world.edit("gpuHours: 1}", "gpuHours: 100000}");
+    assert!(
+        !world.store().join(Local::ledger_entry(1)).exists(),
+        "the budget was raised too late to tell"
+    );
     assert_eq!(finish(run).digest(), digest);
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use darwinlm_tests::chart::ChartValue;
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, kubectl_with, try_kubectl};
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::gateway::Gateway;
@@ -19,29 +20,6 @@ const OF_THE_SOURCE: &str = "canary of the source";
 const OF_THE_STORE: &str = "canary of the store";
 /// How long the operator holds a deleted run back in these stories.
 const TIME_BOX: Duration = Duration::from_secs(60);
-
-/// Restarts the operator with a shorter time box, and waits for it.
-fn shorten_the_time_box() {
-    let seconds = TIME_BOX.as_secs();
-    let variable = format!("DARWINLM_OPERATOR_CLEAN_UP_SECONDS={seconds}");
-    let deployment = [
-        "-n",
-        "darwinlm-system",
-        "set",
-        "env",
-        "deploy/darwinlm",
-        &variable,
-    ];
-    kubectl(&deployment);
-    kubectl(&[
-        "-n",
-        "darwinlm-system",
-        "rollout",
-        "status",
-        "deploy/darwinlm",
-        "--timeout=60s",
-    ]);
-}
 
 /// This machine as pods see it: the first address of the node's network.
 fn this_machine() -> String {
@@ -165,7 +143,8 @@ fn is_gone(namespace: &Namespace, run: &str, within: Duration) -> Duration {
 
 #[test]
 fn runs_of_one_name_share_a_bucket_keep_their_secrets_and_leave_as_they_were_asked() {
-    shorten_the_time_box();
+    let seconds = TIME_BOX.as_secs().to_string();
+    let _time_box = ChartValue::set("cleanUpSeconds", &seconds);
     let digest = local_digest();
     let machine = this_machine();
     let source = Gateway::start_on(&machine, OF_THE_SOURCE);

@@ -1,7 +1,7 @@
 //! Stories of what goes wrong around a run, on a real node: the operator killed at every write, the
 //! API server killed, a run deleted in the middle of its search.
 
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,6 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
     let folder = tempfile::tempdir().expect("a folder can be made");
     let kubeconfig = folder.path().join("kubeconfig");
     fs::write(&kubeconfig, proxy.kubeconfig()).expect("it can be written");
-    let log = File::create(folder.path().join("log")).expect("it can be written");
     let mut command = Command::new(program("darwinlm-operator"));
     command
         .args(["--worker-image", "localhost/darwinlm-runner:dev"])
@@ -76,10 +75,8 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
         // Who was killed would have to wait for the lease that it held, and each renewal would be
         // one more write to die at.
         .arg("--leader-elect=false")
-        .env("KUBECONFIG", &kubeconfig)
-        .stdout(log.try_clone().expect("a file has two ends"))
-        .stderr(log);
-    let mut operator = Restarted::start(command, &proxy);
+        .env("KUBECONFIG", &kubeconfig);
+    let mut operator = Restarted::start(command, folder.path().join("log"), &proxy);
     namespace.apply(TINY_RUN);
     let end = namespace.await_run("tiny", Duration::from_secs(600), |run| {
         operator.keep_alive(&proxy);
@@ -92,11 +89,11 @@ fn the_operator_killed_before_and_after_every_write_ends_with_the_same_digest() 
         std::thread::sleep(Duration::from_millis(200));
     }
     let tried = proxy.tried();
-    let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
     assert!(
         is_true(&end, "Succeeded"),
-        "{}\n{log}",
-        namespace.describe("tiny")
+        "{}\n{}",
+        namespace.describe("tiny"),
+        operator.log()
     );
     println!(
         "killed {} times at {} different writes:",

@@ -91,9 +91,10 @@ fn install_kueue() {
         "Kueue cannot be installed"
     );
     // Its webhooks answer a little later than its probes.
-    let file = std::env::temp_dir().join("darwinlm-queues.yaml");
+    let file = tempfile::NamedTempFile::new().expect("a file can be made");
     fs::write(&file, QUEUES).expect("the queues can be written");
-    eventually(&["apply", "-f", file.to_str().expect("the path is text")]);
+    let path = file.path().to_str().expect("the path is text");
+    eventually(&["apply", "-f", path]);
 }
 
 /// A namespace with a local queue, and a volume with the tiny model.

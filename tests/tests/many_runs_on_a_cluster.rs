@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use darwinlm_tests::cluster::{Namespace, is_true, kubectl, status_of};
+use darwinlm_tests::cluster::{Namespace, is_true, status_of};
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::TINY_RUN;
 use darwinlm_tests::node::{finished, local_digest, tiny_volume};
@@ -141,7 +141,7 @@ spec:
 #[test]
 fn specs_that_cannot_be_carried_out_say_so_and_cost_no_pod() {
     let namespace = Namespace::new("refused-specs");
-    let _there = tiny_volume(&namespace);
+    let there = tiny_volume(&namespace);
     for (name, from, to, field) in [
         (
             "file",
@@ -175,8 +175,21 @@ fn specs_that_cannot_be_carried_out_say_so_and_cost_no_pod() {
     }
     std::thread::sleep(Duration::from_secs(5));
     assert!(namespace.list("pods", "darwinlm.io/run").is_empty());
-    // What was missing comes: the run goes on by itself.
-    kubectl(&["-n", &namespace.name, "delete", "prun", "file", "store"]);
+    namespace.kubectl(&["delete", "prun", "file", "store"]);
+    // What was missing comes: the run goes on by itself, and ends as any other.
+    namespace.claim("nothing", there.path());
+    let run = namespace.await_run("claim", Duration::from_secs(120), |run| {
+        is_true(run, "Accepted")
+    });
+    println!("claim: {}", message(&run, "Accepted"));
+    let end = namespace.await_run("claim", Duration::from_secs(300), finished);
+    assert!(
+        is_true(&end, "Succeeded"),
+        "{}",
+        namespace.describe("claim")
+    );
+    assert_eq!(end["status"]["search"]["digest"], local_digest());
+    drop(there);
 }
 
 fn message<'a>(run: &'a Value, condition: &str) -> &'a str {

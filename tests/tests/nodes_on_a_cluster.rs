@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use darwinlm_tests::chart::ChartValue;
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
 use darwinlm_tests::local::TINY_RUN;
 use darwinlm_tests::node::{
@@ -24,7 +25,7 @@ fn a_drained_node_costs_no_attempt_and_changes_nothing() {
     namespace.apply(&yaml);
     let worker = await_worker(&namespace);
     let node = node_of(&namespace, &worker);
-    kubectl(&["cordon", &node]);
+    let cordoned = Cordoned::new(&node);
     let before = pods(&namespace, "search");
     let evicted = Command::new("kubectl")
         .args(["drain", &node, "--pod-selector=darwinlm.io/run=tiny"])
@@ -39,7 +40,7 @@ fn a_drained_node_costs_no_attempt_and_changes_nothing() {
     let (reason, message) = await_reason(&namespace, "Unschedulable");
     println!("drained: {reason}: {message}");
     assert!(message.contains("were unschedulable"), "{message}");
-    kubectl(&["uncordon", &node]);
+    drop(cordoned);
     let end = succeeded(&namespace);
     assert_eq!(end["status"]["search"]["digest"], local);
     let jobs = jobs_of(&namespace, "tiny", "search");
@@ -60,14 +61,14 @@ fn a_node_that_falls_silent_is_told_of_and_the_run_goes_on_when_it_is_back() {
     namespace.apply(&yaml);
     await_worker(&namespace);
     let started = Instant::now();
-    signal_part("kubelet", "STOP");
+    let silent = Silent::new("kubelet");
     let (_, message) = await_reason(&namespace, "NodeLost");
     println!("after {} s: {message}", started.elapsed().as_secs());
     assert!(
         message.contains("does not answer") && message.contains("Remedy: "),
         "{message}"
     );
-    signal_part("kubelet", "CONT");
+    drop(silent);
     let end = succeeded(&namespace);
     assert_eq!(end["status"]["search"]["digest"], local);
     drop(there);
@@ -79,7 +80,7 @@ fn workers_that_are_stuck_are_told_of_and_untold_when_they_move() {
     let local = digest_of(&yaml);
     let namespace = Namespace::new("stuck");
     let there = tiny_volume(&namespace);
-    stall_seconds("20");
+    let soon = ChartValue::set("stallSeconds", "20");
     namespace.apply(&yaml);
     let worker = await_worker(&namespace);
     let started = Instant::now();
@@ -98,7 +99,7 @@ fn workers_that_are_stuck_are_told_of_and_untold_when_they_move() {
     println!("let go: {reason}: {message}");
     let end = succeeded(&namespace);
     assert_eq!(end["status"]["search"]["digest"], local);
-    stall_seconds("900");
+    drop(soon);
     drop(there);
 }
 
@@ -186,17 +187,15 @@ fn where_the_pod_network_refuses_progress_is_read_from_logs() {
     let local = digest_of(&yaml);
     let namespace = Namespace::new("no-network");
     let there = tiny_volume(&namespace);
-    nft("add table inet story");
-    nft("add chain inet story forward { type filter hook forward priority 0 ; }");
-    nft("add rule inet story forward tcp dport 9090 counter reject");
+    let refused = Refused::new("9090");
     namespace.apply(&yaml);
     let mut seen = std::collections::BTreeSet::new();
     let end = namespace.await_run("tiny", LONG, |run| {
         seen.extend(run["status"]["search"]["generation"].as_i64());
         finished(run)
     });
-    let rules = nft("list table inet story");
-    nft("delete table inet story");
+    let rules = nft("list table inet story").unwrap_or_else(|said| panic!("{said}"));
+    drop(refused);
     let rejected = rules
         .split("packets ")
         .nth(1)
@@ -282,20 +281,78 @@ fn exit_codes(namespace: &Namespace, workers: usize, mut drain: std::process::Ch
     codes.into_values().collect()
 }
 
-fn cluster(arguments: &[&str]) -> String {
-    let output = Command::new(repository().join("tests/cluster/cluster.sh"))
-        .args(arguments)
-        .output()
-        .expect("cluster.sh can be started");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+/// A node that takes no pods until this is dropped.
+struct Cordoned(String);
+
+impl Cordoned {
+    fn new(node: &str) -> Self {
+        kubectl(&["cordon", node]);
+        Self(node.to_owned())
+    }
 }
 
-/// Sends a signal to one part of the node.
-fn signal_part(part: &str, signal: &str) {
-    for pid in cluster(&["pids", part]).split_whitespace() {
-        send(pid, signal);
+impl Drop for Cordoned {
+    fn drop(&mut self) {
+        try_kubectl(&["uncordon", &self.0], None);
     }
+}
+
+/// A part of the node that does nothing until this is dropped.
+struct Silent(&'static str);
+
+impl Silent {
+    fn new(part: &'static str) -> Self {
+        let silent = Self(part);
+        let pids = pids(part);
+        assert!(!pids.is_empty(), "there is no {part}");
+        for pid in pids {
+            assert!(send(&pid, "STOP"), "{part} {pid} goes on");
+        }
+        silent
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        for pid in pids(self.0) {
+            send(&pid, "CONT");
+        }
+    }
+}
+
+/// A port that no pod of the node reaches on another until this is dropped.
+struct Refused;
+
+impl Refused {
+    fn new(port: &str) -> Self {
+        let refused = Self;
+        for words in [
+            "add table inet story",
+            "add chain inet story forward { type filter hook forward priority 0 ; }",
+            &format!("add rule inet story forward tcp dport {port} counter reject"),
+        ] {
+            nft(words).unwrap_or_else(|said| panic!("{said}"));
+        }
+        refused
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Err(said) = nft("delete table inet story") {
+            eprintln!("{said}");
+        }
+    }
+}
+
+/// The processes of one part of the node.
+fn pids(part: &str) -> Vec<String> {
+    let output = Command::new(repository().join("tests/cluster/cluster.sh"))
+        .args(["pids", part])
+        .output();
+    let pids = output.map(|output| output.stdout).unwrap_or_default();
+    let pids = String::from_utf8_lossy(&pids).into_owned();
+    pids.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
 /// Sends a signal to every search worker of the run: a process is known by its pod's UID.
@@ -310,7 +367,8 @@ fn signal_workers(namespace: &Namespace, signal: &str) {
                 .split(|byte| *byte == 0)
                 .any(|variable| variable == own.as_bytes())
             {
-                send(&entry.file_name().to_string_lossy(), signal);
+                let pid = entry.file_name().to_string_lossy().into_owned();
+                assert!(send(&pid, signal), "kill -{signal} {pid}");
                 sent += 1;
             }
         }
@@ -318,67 +376,38 @@ fn signal_workers(namespace: &Namespace, signal: &str) {
     assert!(sent > 0, "no worker is there for {signal}");
 }
 
-fn send(pid: &str, signal: &str) {
+/// Whether the signal was sent.
+fn send(pid: &str, signal: &str) -> bool {
     let sent = Command::new("kill")
         .args([&format!("-{signal}"), pid])
         .status();
-    assert!(
-        sent.is_ok_and(|status| status.success()),
-        "kill -{signal} {pid}"
-    );
+    sent.is_ok_and(|status| status.success())
 }
 
-/// Runs `nft` in the node's network.
-fn nft(words: &str) -> String {
-    let kubelet = cluster(&["pids", "kubelet"]);
-    let kubelet = kubelet.split_whitespace().next().expect("the kubelet runs");
+/// Runs `nft` in the node's network: what it prints, or what went wrong.
+fn nft(words: &str) -> Result<String, String> {
+    let pids = pids("kubelet");
+    let kubelet = pids.first().ok_or("the kubelet does not run")?;
     let output = Command::new("nsenter")
         .args(["-t", kubelet, "-n", "-m", "nft"])
         .args(words.split(' '))
-        .env("PATH", path_of(kubelet))
+        .env("PATH", path_of(kubelet)?)
         .output()
-        .expect("nsenter can be started");
-    assert!(output.status.success(), "nft {words}: {output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+        .map_err(|error| format!("nsenter cannot be started: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("nft {words}: {output:?}"))
+    }
 }
 
 /// Where the kubelet finds its programs.
-fn path_of(pid: &str) -> String {
-    let environ = fs::read(format!("/proc/{pid}/environ")).expect("root may read it");
+fn path_of(pid: &str) -> Result<String, String> {
+    let environ = fs::read(format!("/proc/{pid}/environ"))
+        .map_err(|error| format!("root may read the kubelet's environment: {error}"))?;
     let environ = String::from_utf8_lossy(&environ).into_owned();
     let path = environ
         .split('\0')
         .find_map(|variable| variable.strip_prefix("PATH="));
-    path.expect("it has a PATH").to_owned()
-}
-
-/// How long workers may stand still, from now on.
-fn stall_seconds(seconds: &str) {
-    let chart = repository().join("charts/darwinlm");
-    let set = format!("stallSeconds={seconds}");
-    let upgraded = Command::new("helm")
-        .args(["upgrade", "darwinlm"])
-        .arg(chart)
-        .args([
-            "-n",
-            "darwinlm-system",
-            "--reuse-values",
-            "--wait",
-            "--timeout",
-            "2m",
-        ])
-        .args(["--set", &set])
-        .output()
-        .expect("helm is on the PATH: run this through `make e2e`");
-    assert!(upgraded.status.success(), "{upgraded:?}");
-    try_kubectl(
-        &[
-            "-n",
-            "darwinlm-system",
-            "rollout",
-            "status",
-            "deploy/darwinlm",
-        ],
-        None,
-    );
+    Ok(path.ok_or("the kubelet has no PATH")?.to_owned())
 }

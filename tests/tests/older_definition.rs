@@ -3,10 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use darwinlm_tests::cluster::{kubectl, kubectl_with};
+use darwinlm_tests::cluster::{kubectl, kubectl_with, try_kubectl};
 use darwinlm_tests::operator::{Access, Operator, install_rights};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
+
+/// What the operator may take to see that the definition is another one.
+const LONG: Duration = Duration::from_secs(40);
 
 /// The definition as it would have been before this field came.
 fn apply_without(field: &str) {
@@ -25,15 +28,33 @@ fn apply_without(field: &str) {
     kubectl_with(&apply, &definition.to_string());
 }
 
-fn await_ready(operator: &Operator, code: u16) -> String {
-    let deadline = Instant::now() + Duration::from_secs(40);
+/// What the API server publishes, which the operator reads, follows the definition by a moment.
+fn await_published_without(field: &str) {
+    let path = ["get", "--raw", "/openapi/v3/apis/darwinlm.io/v1alpha1"];
+    let worker = "/components/schemas/io.darwinlm.v1alpha1.PruningRun/properties/spec/properties/worker/properties";
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
-        let answer = operator.get("/readyz");
-        match answer {
-            Some((found, words)) if found == code => return words,
-            _ => assert!(Instant::now() < deadline, "{answer:?}: {}", operator.log()),
+        let (there, text) = try_kubectl(&path, None);
+        let published: Value = serde_json::from_str(&text).unwrap_or_default();
+        match published.pointer(worker).and_then(Value::as_object) {
+            Some(fields) if !fields.contains_key(field) => return,
+            fields => assert!(
+                Instant::now() < deadline,
+                "{field} is still published: {}",
+                fields.map_or_else(|| format!("{there} {text}"), |fields| format!("{fields:?}"))
+            ),
         }
         thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits until the operator counts so many fields that the definition lacks.
+fn await_missing(operator: &Operator, count: u32) {
+    let line = format!("\ndarwinlm_definition_missing_fields {count}\n");
+    let deadline = Instant::now() + LONG;
+    while !operator.metrics().contains(&line) {
+        assert!(Instant::now() < deadline, "{}", operator.log());
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -41,21 +62,10 @@ fn await_ready(operator: &Operator, code: u16) -> String {
 fn a_field_that_the_definition_lacks_is_named_until_it_is_there() {
     install_rights();
     apply_without("runtimeClassName");
-    // What the API server publishes follows the definition by a moment.
-    thread::sleep(Duration::from_secs(3));
+    await_published_without("runtimeClassName");
     let operator = Operator::start("newer", Access::new(None), &[]);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let metric = |count: &str| {
-        let line = format!("\ndarwinlm_definition_missing_fields {count}\n");
-        operator
-            .get("/metrics")
-            .is_some_and(|(_, text)| text.contains(&line))
-    };
-    while !metric("1") {
-        assert!(Instant::now() < deadline, "{}", operator.log());
-        thread::sleep(Duration::from_millis(100));
-    }
-    let words = await_ready(&operator, 503);
+    await_missing(&operator, 1);
+    let words = operator.await_answer("/readyz", 503, LONG);
     assert!(
         words.contains("lacks spec.worker.runtimeClassName"),
         "{words}"
@@ -69,6 +79,6 @@ fn a_field_that_the_definition_lacks_is_named_until_it_is_there() {
     operator.await_lead(Duration::from_secs(10));
 
     install_rights();
-    await_ready(&operator, 200);
-    assert!(metric("0"));
+    operator.await_answer("/readyz", 200, LONG);
+    await_missing(&operator, 0);
 }

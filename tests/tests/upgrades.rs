@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
 use darwinlm_tests::local::Local;
-use darwinlm_tests::node::{finished, longer_run, tiny_volume};
+use darwinlm_tests::node::{finished, longer_run, running_workers, tiny_volume};
 use darwinlm_tests::programs::repository;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -45,6 +45,11 @@ fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
         try_kubectl(&pods, None).1
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The chart's own test: a pod of the operator's image asks the operators whether they are ready.
+fn helm_test() {
+    println!("{}", helm(&["test", "darwinlm", "--timeout", "2m"], None));
 }
 
 /// The chart of before. Nothing was released yet, so that it is this one under an older number:
@@ -136,13 +141,17 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     let before = previous(folder.path());
     let chart = repository().join("charts/darwinlm");
     helm(&["install", "darwinlm"], Some(&before));
+    helm_test();
 
     let yaml = longer_run(60);
     let namespace = Namespace::new("upgraded");
     let data = tiny_volume(&namespace);
     namespace.apply(&yaml);
     let long = Duration::from_secs(240);
-    namespace.await_run("tiny", long, |run| generation(run) > 0);
+    // One worker alone may finish a generation before the other one runs.
+    namespace.await_run("tiny", long, |run| {
+        generation(run) > 0 && running_workers(&namespace, "search") == 2
+    });
     let work = at_work(&namespace);
     assert_eq!((work.jobs.len(), work.pods.len()), (1, 2), "{work:?}");
 
@@ -166,6 +175,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     kubectl(&["get", "crd", "pruningruns.darwinlm.io"]);
 
     helm(&["install", "darwinlm"], Some(&chart));
+    helm_test();
     let end = namespace.await_run("tiny", Duration::from_secs(600), finished);
     assert!(is_true(&end, "Succeeded"), "{}", namespace.describe("tiny"));
     let here = Local::new();

@@ -362,6 +362,8 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
     let beating = AtomicBool::new(true);
     hollow_node();
     std::thread::scope(|scope| {
+        // A scope waits for its threads, also when what follows fails.
+        let heart = StopsWhenDropped(&beating);
         let beats = scope.spawn(|| beat(&beating));
         let namespaces: Vec<_> = STORIES.iter().map(begin).collect();
         for (story, namespace) in STORIES.iter().zip(&namespaces) {
@@ -382,7 +384,7 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
                 await_reason(namespace, &operator, |reason, _| reason == story.after);
             println!("{}: then {reason}: {message}", story.name);
         }
-        beating.store(false, Ordering::Relaxed);
+        drop(heart);
         for (story, namespace) in &silent {
             is_told(story, namespace, &operator);
         }
@@ -415,14 +417,7 @@ fn each_cause_is_told_with_its_words_and_its_remedy_and_untold_when_it_is_gone()
 
 /// What the operator serves at `/metrics`.
 fn metrics(operator: &Operator) -> String {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some((200, text)) = operator.get("/metrics") {
-            return text;
-        }
-        assert!(Instant::now() < deadline, "no metrics: {}", operator.log());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    operator.await_answer("/metrics", 200, Duration::from_secs(20))
 }
 
 fn begin(story: &Story) -> Namespace {
@@ -650,6 +645,15 @@ fn hollow_node() {
         "-p",
         &status.to_string(),
     ]);
+}
+
+/// What stops a heart, however its story ends.
+struct StopsWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopsWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Renews the node's lease, as a kubelet would.

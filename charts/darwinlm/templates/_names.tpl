@@ -17,6 +17,11 @@
 {{- end -}}
 {{- end }}
 
+{{/* The Service's: unlike other names, a Service's has 63 characters at most, all of its suffix among them. */}}
+{{- define "darwinlm.metricsName" -}}
+{{ include "darwinlm.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
+{{- end }}
+
 {{- define "darwinlm.selector" -}}
 app.kubernetes.io/name: {{ include "darwinlm.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
