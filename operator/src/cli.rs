@@ -3,6 +3,7 @@
 mod cluster;
 mod gc;
 mod get;
+mod report;
 mod run;
 mod verify;
 
@@ -42,6 +43,9 @@ enum Command {
     /// Show the runs that a store holds
     #[command(after_help = get::EXAMPLES)]
     Get(get::Get),
+    /// Write a page that tells of a run
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Report),
     /// Remove what runs share and no run uses any more
     #[command(after_help = gc::EXAMPLES)]
     Gc(gc::Gc),
@@ -66,6 +70,7 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
         Command::Suspend(rest) => rest::rest(rest, true).await,
         Command::Resume(rest) => rest::rest(rest, false).await,
         Command::Get(get) => get::get(get).await,
+        Command::Report(report) => report::report(report).await,
         Command::Gc(gc) => gc::gc(gc).await,
         Command::Verify(verify) => verify::verify(verify).await,
     };

@@ -161,9 +161,18 @@ impl Local {
     /// # Panics
     /// When the program cannot be started.
     pub fn verify(&self) -> Finished {
+        let store = self.store();
+        self.ask(&["verify", store.to_str().expect("the path is text")])
+    }
+
+    /// The command with any arguments, in this world's folder.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn ask(&self, arguments: &[&str]) -> Finished {
         let child = Command::new(program("darwinlm"))
-            .arg("verify")
-            .arg(self.store())
+            .args(arguments)
+            .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,89 @@
+//! `darwinlm report`: one page of HTML that tells of a run.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use darwinlm_store::Store;
+use darwinlm_task::ExitCode;
+
+use super::get::runs;
+use super::{Failure, chain, store_url};
+use crate::report::{Facts, FactsError, page};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  darwinlm report ./store                            of the only run there is, to report.html
+  darwinlm report ./store --run local.tiny -o a.html
+
+The page stands alone: no script, nothing from the network. It tells dense, uniform, searched and trained, validation by
+generation, where the survivor is thin, the last selection, where the device time went, and how to reproduce it.";
+
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    /// Folder or URL of the store
+    #[arg(value_name = "DIR|URL")]
+    store: String,
+    /// The run, as <namespace>.<name> or its name alone; needed where the store holds several
+    #[arg(long)]
+    run: Option<String>,
+    /// File to write
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
+}
+
+/// Writes the page.
+pub(super) async fn report(arguments: Report) -> Result<(), Failure> {
+    let url = store_url(&arguments.store)?;
+    let store = Store::open_existing(&url)?;
+    let found = runs(&store, arguments.run.as_deref()).await?;
+    let [run] = found.as_slice() else {
+        let names = found
+            .iter()
+            .map(|run| format!("{}.{}", run.namespace, run.name));
+        let names: Vec<_> = names.collect();
+        return Err(Failure::new(
+            ExitCode::Usage,
+            format!("{url} holds {}: say which with --run", names.join(", ")),
+        ));
+    };
+    let facts = Facts::read(&store, run).await.map_err(failure)?;
+    write(&arguments.output, &page(&facts)).map_err(|error| {
+        let shown = arguments.output.display();
+        Failure::new(ExitCode::Usage, format!("failed to write {shown}: {error}"))
+    })?;
+    println!("{}", arguments.output.display());
+    Ok(())
+}
+
+fn failure(error: FactsError) -> Failure {
+    let code = match &error {
+        FactsError::Store(error) => error.exit_code(),
+        FactsError::Ledger(error) => error.exit_code(),
+        FactsError::Unreadable { .. } | FactsError::Chain(_) => ExitCode::BadData,
+        FactsError::NotBegun { .. } => ExitCode::InputMissing,
+    };
+    Failure::new(code, chain(&error))
+}
+
+/// Whole or not at all.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = folder
+        .unwrap_or(Path::new("."))
+        .join(format!(".{name}.part"));
+    let written = fs::File::create(&part)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}

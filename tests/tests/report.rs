@@ -1,0 +1,83 @@
+//! `darwinlm report` on one machine: the page stands alone, and says what the ledger says.
+
+use std::fs;
+
+use darwinlm_tests::local::{Finished, Local};
+use serde_json::Value;
+
+/// What an entry of the ledger holds.
+fn generation(world: &Local, generation: u32) -> Value {
+    let entry = world.store().join(Local::ledger_entry(generation));
+    let text = fs::read_to_string(&entry).expect("the generation is finished");
+    serde_json::from_str(&text).expect("it is JSON")
+}
+
+fn report(world: &Local, arguments: &[&str]) -> Finished {
+    let store = world.store();
+    let store = store.to_str().expect("the path is text");
+    world.ask(&[&["report", store], arguments].concat())
+}
+
+#[test]
+fn a_finished_run_is_told_on_one_page_that_needs_nothing_else() {
+    let world = Local::new();
+    let digest = world.run(&["--workers", "2"]).digest();
+    let file = world.path().join("page.html");
+    let told = report(&world, &["-o", file.to_str().expect("the path is text")]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let page = fs::read_to_string(&file).expect("it is written");
+    assert!(page.contains(&digest), "the digest is not told");
+    assert!(page.contains("5 of 5 generations searched"), "{page}");
+    // Every fitness of the last selection, as the ledger has it.
+    let last = generation(&world, 5).to_string();
+    let mut found = 0;
+    for part in last.split("\"fitness\":").skip(1) {
+        let end = part.find(['}', ',']).expect("the number ends");
+        let number: f64 = part[..end]
+            .trim_matches('"')
+            .parse()
+            .expect("it is a number");
+        assert!(
+            page.contains(&format!("{number:.5}")),
+            "fitness {number} is not told"
+        );
+        found += 1;
+    }
+    assert!(found >= 6, "{found} fitnesses in {last}");
+    // Drawn, and of nothing elsewhere.
+    assert_eq!(page.matches("<svg").count(), 3, "curve, map and levels");
+    for elsewhere in ["<script", "src=", "<link", "@import", "url("] {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+    let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    assert_eq!(links, 0, "nothing is fetched");
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_and_no_file_is_left() {
+    let world = Local::new();
+    let file = world.path().join("page.html");
+    let to = file.to_str().expect("the path is text");
+    assert_eq!(
+        report(&world, &["-o", to]).code,
+        Some(66),
+        "there is no store"
+    );
+    world.run(&[]);
+    let missing = report(&world, &["--run", "other", "-o", to]);
+    assert_eq!(missing.code, Some(66));
+    assert!(
+        missing.stderr.contains("it holds local.tiny"),
+        "{}",
+        missing.stderr
+    );
+    assert!(!file.exists());
+    let nowhere = world.path().join("no/such/folder/page.html");
+    let nowhere = report(&world, &["-o", nowhere.to_str().expect("the path is text")]);
+    assert_eq!(nowhere.code, Some(64), "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("failed to write"),
+        "{}",
+        nowhere.stderr
+    );
+}
