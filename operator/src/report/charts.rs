@@ -27,8 +27,17 @@ fn svg(
     }
     let (width, height) = size;
     let own_size = format!("width=\"{width}\" height=\"{height}\" viewBox");
-    let label = format!("role=\"img\" aria-label=\"{title}\" viewBox");
+    // As wide as the page at most, and never blown up.
+    let label = format!("role=\"img\" aria-label=\"{title}\" style=\"width:{width}px\" viewBox");
     text.replacen(&own_size, &label, 1).replace("#000000", INK)
+}
+
+/// A whole number's label; others have none.
+fn whole(number: &f64) -> String {
+    match (number - number.round()).abs() < 1e-6 {
+        true => format!("{number:.0}"),
+        false => String::new(),
+    }
 }
 
 /// A range that holds all of these, with some room, and is never empty.
@@ -70,7 +79,7 @@ pub(super) fn validation_kl(facts: &Facts) -> Option<String> {
             .disable_x_mesh()
             .x_desc("generation")
             .y_desc("KL, nats per token")
-            .x_label_formatter(&|x| format!("{x:.0}"))
+            .x_label_formatter(&whole)
             .light_line_style(TRANSPARENT)
             .draw()?;
         // A step for each generation that has the same survivor.
@@ -110,7 +119,8 @@ pub(super) fn survivor(facts: &Facts) -> String {
                 let removed = 1.0 - f64::from(kept) / f64::from(ladder.units().max(1));
                 let (from, to) = (at(block, row), at(block + 1, row + 1));
                 let inner = (to.0 - 1, to.1 - 1);
-                let shade = HSLColor(0.58 - 0.53 * removed, 0.65, 0.9 - 0.45 * removed);
+                // One hue, from pale to deep: more removed is more ink.
+                let shade = HSLColor(0.05, 0.75, 0.93 - 0.55 * removed);
                 area.draw(&Rectangle::new([from, inner], shade.filled()))?;
             }
         }
@@ -146,8 +156,9 @@ pub(super) fn levels(facts: &Facts) -> String {
             .disable_mesh()
             .x_desc("level (0 is dense)")
             .y_desc("modules")
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.0}"))
+            .x_label_formatter(&|x| whole(&(x - 0.5)))
+            .y_label_formatter(&whole)
+            .x_labels(2 * last + 1)
             .draw()?;
         for (counts, color, shift) in [(&counts.attention, BLUE, 0.1), (&counts.mlp, ORANGE, 0.5)] {
             let bars = (0_u32..).zip(counts).map(|(level, &count)| {

@@ -17,7 +17,8 @@ h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
 .lead{font-size:1.1rem;margin:.4rem 0 1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}
-th,td{padding:.25rem .9rem .25rem 0;text-align:right;border-bottom:1px solid var(--line)}
+th,td{padding:.25rem .9rem .25rem 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+td:has(.digest){white-space:normal;text-align:left}
 th:first-child,td:first-child{text-align:left}
 tr.best td{font-weight:600}
 svg{max-width:100%;height:auto}
@@ -51,8 +52,8 @@ pub fn page(facts: &Facts) -> String {
     if let Some(chart) = charts::validation_kl(facts) {
         section(&mut body, "Validation by generation", &chart);
     }
-    let keys = "<p><span class=\"key\" style=\"background:#d5e6f2\"></span>whole\
-        <span class=\"key\" style=\"background:#bf4026\"></span>removed</p>";
+    let keys = "<p><span class=\"key\" style=\"background:#fae9e1\"></span>whole\
+        <span class=\"key\" style=\"background:#a93c18\"></span>removed</p>";
     let map = format!(
         "<div class=\"wide\">{}</div>\n{keys}",
         charts::survivor(facts)
@@ -216,7 +217,7 @@ fn selection(generation: &GenerationEntry) -> String {
         .collect();
     let mut heads = vec!["candidate", "what it is"];
     heads.extend(names.iter().map(String::as_str));
-    let words = "<p>Fitness in each step, lower is better; – where it was no longer in the race. The survivor is bold.</p>";
+    let words = "<p>Fitness in each step, lower is better; – where it was not in the race: the parent enters it in the last step. The survivor is bold.</p>";
     format!("{words}\n{}", table(&heads, &rows))
 }
 
