@@ -10,7 +10,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use cluster::{explain, logs, rest};
+use cluster::{explain, logs, rest, watch};
 use darwinlm_store::{LedgerError, StoreError};
 use darwinlm_task::ExitCode;
 use url::Url;
@@ -31,6 +31,9 @@ enum Command {
     /// Say how a run in a cluster stands, why it does not move, and what to do
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    /// Show how a run in a cluster goes on, until it ends
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Watch),
     /// Show what the workers of a run in a cluster say
     #[command(after_help = logs::EXAMPLES)]
     Logs(logs::Logs),
@@ -66,6 +69,7 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
     let done = match arguments.command {
         Command::Run(run) => run::run(run).await,
         Command::Explain(explain) => explain::explain(explain).await,
+        Command::Watch(watch) => watch::watch(watch).await,
         Command::Logs(logs) => logs::logs(logs).await,
         Command::Suspend(rest) => rest::rest(rest, true).await,
         Command::Resume(rest) => rest::rest(rest, false).await,

@@ -3,6 +3,7 @@
 pub(super) mod explain;
 pub(super) mod logs;
 pub(super) mod rest;
+pub(super) mod watch;
 
 use clap::Args;
 use darwinlm_api::PruningRun;

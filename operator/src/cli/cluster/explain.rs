@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{Failure, Place, said};
+use super::{Cluster, Failure, Place, said};
 use crate::{local::evaluation::grouped, run_controller::decide::done_condition};
 
 pub(in crate::cli) const EXAMPLES: &str = "\
@@ -36,14 +36,18 @@ pub(in crate::cli) struct Explain {
 pub(in crate::cli) async fn explain(arguments: Explain) -> Result<(), Failure> {
     let cluster = arguments.place.open().await?;
     let run = cluster.run(&arguments.run).await?;
+    print!("{}", read(&cluster, &run).await);
+    Ok(())
+}
+
+/// The page of a run, with its events.
+pub(super) async fn read(cluster: &Cluster, run: &PruningRun) -> String {
     let uid = run.uid().unwrap_or_default();
     let of_run = ListParams::default().fields(&format!("regarding.uid={uid}"));
     let events = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
     // Who may read runs may not read events everywhere: then there are none to show.
     let events = events.list(&of_run).await.map(|list| list.items);
-    let events = told(events.unwrap_or_default());
-    print!("{}", page(&run, &events, Timestamp::now()));
-    Ok(())
+    page(run, &told(events.unwrap_or_default()), Timestamp::now())
 }
 
 /// One event of the run.

@@ -1,0 +1,118 @@
+//! The command about runs in a cluster, on a real API server: what it says and what it changes. Nobody
+//! carries runs out here; their status is written as an operator would.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use darwinlm_tests::cluster::{Namespace, eventually};
+use darwinlm_tests::local::{Finished, TINY_RUN, finish};
+use darwinlm_tests::programs::{program, repository};
+use serde_json::json;
+
+fn darwinlm(arguments: &[&str]) -> Finished {
+    let child = Command::new(program("darwinlm"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    finish(child.expect("darwinlm can be started"))
+}
+
+fn install_definition() {
+    let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
+    let definition = definition.to_str().expect("the path is text");
+    eventually(&[
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        definition,
+    ]);
+    let established = ["--for=condition=Established", "--timeout=30s"];
+    let definition = ["crd/pruningruns.darwinlm.io"];
+    eventually(&[&["wait"], &established[..], &definition[..]].concat());
+}
+
+/// Writes the status as an operator would.
+fn say(namespace: &Namespace, reason: &str, message: &str, succeeded: &str) {
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": type_, "status": status, "reason": reason, "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let progressing = if succeeded == "Unknown" {
+        "True"
+    } else {
+        "False"
+    };
+    let status = json!({"status": {"stage": "Searching", "conditions": [
+        condition("Progressing", progressing, reason, message),
+        condition("Succeeded", succeeded, "InProgress", ""),
+    ]}});
+    let patch = status.to_string();
+    let status = [
+        "patch",
+        "prun/tiny",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+    ];
+    namespace.kubectl(&[&status[..], &[&patch]].concat());
+}
+
+#[test]
+fn a_run_is_explained_suspended_resumed_and_watched_to_its_end() {
+    install_definition();
+    let namespace = Namespace::new("plugin");
+    let of = |command: &[&str]| darwinlm(&[command, &["-n", "plugin"]].concat());
+    let missing = of(&["explain", "tiny"]);
+    assert_eq!(missing.code, Some(66), "{}", missing.stderr);
+    assert!(
+        missing
+            .stderr
+            .contains("namespace plugin has no PruningRun \"tiny\""),
+        "{}",
+        missing.stderr
+    );
+    namespace.apply(TINY_RUN);
+    let nobody = of(&["explain", "tiny"]).stdout;
+    assert!(
+        nobody.contains("No operator has looked at it yet"),
+        "{nobody}"
+    );
+    for (command, suspended) in [("suspend", true), ("suspend", true), ("resume", false)] {
+        let told = of(&[command, "tiny"]);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        let is = namespace.get("prun/tiny")["spec"]["suspend"].as_bool();
+        assert_eq!(is.unwrap_or_default(), suspended, "{}", told.stdout);
+    }
+    let words = "0/3 nodes are available: 3 Insufficient cpu. Remedy: add a node";
+    say(&namespace, "Searching", words, "Unknown");
+    let told = of(&["explain", "tiny"]).stdout;
+    assert!(
+        told.contains("  0/3 nodes are available: 3 Insufficient cpu\n"),
+        "{told}"
+    );
+    assert!(told.contains("What to do\n  add a node\n"), "{told}");
+    let none = of(&["logs", "tiny"]);
+    assert_eq!(none.code, Some(66), "{}", none.stderr);
+    assert!(
+        none.stderr.contains("darwinlm explain tiny"),
+        "{}",
+        none.stderr
+    );
+    assert_eq!(of(&["logs", "tiny", "train"]).code, Some(64));
+    let watched = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| of(&["watch", "tiny"]));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!watch.is_finished(), "it ended before the run");
+        say(&namespace, "Finished", "the run has its result", "True");
+        watch.join().expect("the command ends")
+    });
+    assert_eq!(watched.code, Some(0), "{}", watched.stderr);
+    assert!(watched.stdout.contains("What to do"), "{}", watched.stdout);
+    assert!(watched.stdout.contains("Finished"), "{}", watched.stdout);
+    say(&namespace, "OutOfMemory", "it does not fit", "False");
+    let failed = of(&["watch", "tiny"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stdout);
+}
