@@ -1,8 +1,10 @@
 //! The user's command: one file per subcommand.
 
 mod cluster;
+mod diff;
 mod gc;
 mod get;
+mod lineage;
 mod report;
 mod run;
 mod verify;
@@ -49,6 +51,12 @@ enum Command {
     /// Write a page that tells of a run
     #[command(after_help = report::EXAMPLES)]
     Report(report::Report),
+    /// Show how a run's survivor came to be, change by change
+    #[command(after_help = lineage::EXAMPLES)]
+    Lineage(lineage::Lineage),
+    /// Show where two runs part, and why
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::Diff),
     /// Remove what runs share and no run uses any more
     #[command(after_help = gc::EXAMPLES)]
     Gc(gc::Gc),
@@ -75,6 +83,8 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
         Command::Resume(rest) => rest::rest(rest, false).await,
         Command::Get(get) => get::get(get).await,
         Command::Report(report) => report::report(report).await,
+        Command::Lineage(lineage) => lineage::lineage(lineage).await,
+        Command::Diff(diff) => diff::diff(diff).await,
         Command::Gc(gc) => gc::gc(gc).await,
         Command::Verify(verify) => verify::verify(verify).await,
     };

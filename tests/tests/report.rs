@@ -81,3 +81,51 @@ fn what_cannot_be_told_is_refused_and_no_file_is_left() {
         nowhere.stderr
     );
 }
+
+#[test]
+fn a_survivor_is_told_change_by_change_and_two_runs_by_where_they_part() {
+    let (one, two) = (Local::new(), Local::new());
+    two.edit("seed: 3", "seed: 4");
+    let digests = [one.run(&[]).digest(), two.run(&[]).digest()];
+    let store = |world: &Local| world.store().to_str().expect("the path is text").to_owned();
+    let lineage = one.ask(&["lineage", &store(&one), "--all"]);
+    assert_eq!(
+        lineage.stdout.lines().count(),
+        7,
+        "{}{}",
+        lineage.stdout,
+        lineage.stderr
+    );
+    assert!(lineage.stdout.contains("the start"), "{}", lineage.stdout);
+    let last = generation(&one, 5);
+    let parameters = &last["entry"]["Generation"]["survivor"]["parameters"];
+    let shown = lineage.stdout.replace(',', "");
+    assert!(
+        parameters.is_u64() && shown.contains(&parameters.to_string()),
+        "{last} {shown}"
+    );
+    let itself = one.ask(&["diff", &store(&one), "local.tiny", "tiny"]);
+    assert!(
+        itself
+            .stdout
+            .contains("The same search with the same history."),
+        "{}",
+        itself.stdout
+    );
+    let other = one.ask(&[
+        "diff",
+        &store(&one),
+        "tiny",
+        "tiny",
+        "--other",
+        &store(&two),
+    ]);
+    assert_eq!(other.code, Some(0), "{}", other.stderr);
+    for told in [&digests[0], &digests[1], "seed: 3 → 4", "Their survivors"] {
+        assert!(
+            other.stdout.contains(told),
+            "{told} is not in {}",
+            other.stdout
+        );
+    }
+}

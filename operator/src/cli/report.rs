@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use darwinlm_store::Store;
-use darwinlm_task::ExitCode;
+use darwinlm_task::{ExitCode, RunIdentity};
 
 use super::get::runs;
 use super::{Failure, chain, store_url};
@@ -37,18 +37,8 @@ pub(super) struct Report {
 pub(super) async fn report(arguments: Report) -> Result<(), Failure> {
     let url = store_url(&arguments.store)?;
     let store = Store::open_existing(&url)?;
-    let found = runs(&store, arguments.run.as_deref()).await?;
-    let [run] = found.as_slice() else {
-        let names = found
-            .iter()
-            .map(|run| format!("{}.{}", run.namespace, run.name));
-        let names: Vec<_> = names.collect();
-        return Err(Failure::new(
-            ExitCode::Usage,
-            format!("{url} holds {}: say which with --run", names.join(", ")),
-        ));
-    };
-    let facts = Facts::read(&store, run).await.map_err(failure)?;
+    let run = only(&url, runs(&store, arguments.run.as_deref()).await?)?;
+    let facts = Facts::read(&store, &run).await.map_err(failure)?;
     write(&arguments.output, &page(&facts)).map_err(|error| {
         let shown = arguments.output.display();
         Failure::new(ExitCode::Usage, format!("failed to write {shown}: {error}"))
@@ -57,7 +47,25 @@ pub(super) async fn report(arguments: Report) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failure(error: FactsError) -> Failure {
+/// The one run that was found; of several it has to be said which.
+pub(super) fn only(url: &str, found: Vec<RunIdentity>) -> Result<RunIdentity, Failure> {
+    let names: Vec<_> = found
+        .iter()
+        .map(|run| format!("{}.{}", run.namespace, run.name))
+        .collect();
+    match <[RunIdentity; 1]>::try_from(found) {
+        Ok([run]) => Ok(run),
+        Err(_) => Err(Failure::new(
+            ExitCode::Usage,
+            format!(
+                "{url} holds {}: say which, as <namespace>.<name>",
+                names.join(", ")
+            ),
+        )),
+    }
+}
+
+pub(super) fn failure(error: FactsError) -> Failure {
     let code = match &error {
         FactsError::Store(error) => error.exit_code(),
         FactsError::Ledger(error) => error.exit_code(),
