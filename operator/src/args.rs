@@ -78,6 +78,9 @@ pub enum Question {
         /// The port that it serves metrics and probes on.
         #[arg(default_value_t = 8080)]
         port: u16,
+        /// Seconds that it may take until it is.
+        #[arg(long, default_value_t = 30)]
+        within: u64,
     },
 }
 

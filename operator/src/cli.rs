@@ -1,5 +1,6 @@
 //! The user's command: one file per subcommand.
 
+mod cluster;
 mod gc;
 mod get;
 mod run;
@@ -8,6 +9,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use cluster::{explain, logs, rest};
 use darwinlm_store::{LedgerError, StoreError};
 use darwinlm_task::ExitCode;
 use url::Url;
@@ -25,6 +27,18 @@ enum Command {
     /// Carry out a PruningRun on this machine; the same command resumes it
     #[command(after_help = run::EXAMPLES)]
     Run(run::Run),
+    /// Say how a run in a cluster stands, why it does not move, and what to do
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
+    /// Show what the workers of a run in a cluster say
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(logs::Logs),
+    /// Let a run in a cluster rest: its workers leave, what is stored stays
+    #[command(after_help = rest::EXAMPLES)]
+    Suspend(rest::Rest),
+    /// Let a run in a cluster go on
+    #[command(after_help = rest::EXAMPLES)]
+    Resume(rest::Rest),
     /// Show the runs that a store holds
     #[command(after_help = get::EXAMPLES)]
     Get(get::Get),
@@ -47,6 +61,10 @@ struct Failure {
 pub async fn carry_out(arguments: Arguments) -> u8 {
     let done = match arguments.command {
         Command::Run(run) => run::run(run).await,
+        Command::Explain(explain) => explain::explain(explain).await,
+        Command::Logs(logs) => logs::logs(logs).await,
+        Command::Suspend(rest) => rest::rest(rest, true).await,
+        Command::Resume(rest) => rest::rest(rest, false).await,
         Command::Get(get) => get::get(get).await,
         Command::Gc(gc) => gc::gc(gc).await,
         Command::Verify(verify) => verify::verify(verify).await,

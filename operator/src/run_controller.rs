@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod cache;
 pub mod decide;
 mod devices;
 pub mod expiry;
@@ -22,6 +23,7 @@ pub(crate) mod words;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +31,7 @@ use kube::{Client, runtime::events::Recorder};
 
 use crate::metrics::Metrics;
 pub use build::WorkerImage;
+use cache::Caches;
 use memory::Memory;
 pub use watch::run;
 
@@ -54,6 +57,7 @@ pub struct Context {
     recorder: Recorder,
     metrics: Metrics,
     memory: Memory,
+    caches: Arc<Caches>,
     worker_image: WorkerImage,
     limits: Limits,
 }
@@ -118,6 +122,7 @@ impl Context {
             http: crate::progress_client::progress_client(),
             metrics,
             memory: Memory::default(),
+            caches: Arc::default(),
             worker_image,
             limits,
         }

@@ -39,10 +39,18 @@ fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
     let output = helm.output().expect("helm is on the PATH");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let pods = ["-n", SYSTEM, "describe", "pods"];
+    let logs = [
+        "-n",
+        SYSTEM,
+        "logs",
+        "-l",
+        "app.kubernetes.io/name=darwinlm",
+    ];
     assert!(
         output.status.success(),
-        "helm {arguments:?}: {said}\n{}",
-        try_kubectl(&pods, None).1
+        "helm {arguments:?}: {said}\n{}\n{}",
+        try_kubectl(&pods, None).1,
+        try_kubectl(&logs, None).1
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

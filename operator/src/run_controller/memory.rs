@@ -92,6 +92,7 @@ impl Memory {
         // Where nothing was seen, what is there now is asked for in any case.
         if seen.jobs > 0 {
             seen.jobs = seen.jobs.max(version);
+            seen.written = seen.written.max(version);
         }
     }
 
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(memory.seen("a"), Seen::default());
         let seen = |jobs| Seen {
             jobs,
+            written: if jobs > 7 { jobs } else { 0 },
             pods: 9,
             ..Seen::default()
         };

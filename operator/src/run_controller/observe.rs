@@ -9,7 +9,10 @@ mod report;
 mod stillness;
 mod workloads;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use darwinlm_api::{
     PruningRun, PruningRunStatus,
@@ -28,6 +31,7 @@ use kube::{
 
 use super::{
     build::{CONTAINER, PORT},
+    cache::Caches,
     observed::{JobState, Observed},
     queue,
 };
@@ -76,16 +80,18 @@ pub struct Look<'a> {
     /// What this process has seen of the run; default before its first look, and for one that must
     /// see what is there now.
     pub since: &'a Seen,
+    /// What the watches have brought.
+    pub caches: &'a Caches,
     /// The time.
     pub now: Timestamp,
 }
 
-/// Looks at a run: two lists, one question to one worker if any is at work, and one to Kueue for a
-/// Job that waits in its queue. Where something stands still, other workers are asked, too, and
-/// events are read.
+/// Looks at a run: at what the watches have brought of it or, where they may be behind, at two lists;
+/// one question to one worker if any is at work, and one to Kueue for a Job that waits in its queue.
+/// Where something stands still, other workers are asked, too, and events are read.
 ///
-/// Lists are never older than what this process has seen or written. Should a Job still be missing
-/// in one, its name is taken, and it is found when it is made. Pods may be behind their Job: once it
+/// What is seen is never older than what this process has seen or written. Should a Job still be
+/// missing, its name is taken, and it is found when it is made. Pods may be behind their Job: once it
 /// has ended they are listed as they are now, so that their last words are heard.
 ///
 /// # Errors
@@ -102,7 +108,7 @@ pub async fn observe(
         pods,
         stray,
         seen,
-    } = there(client, &identity, look.since).await?;
+    } = there(look, &identity).await?;
     let mut events = Events::new();
     for uid in silent(&jobs, &pods, now) {
         let said = said_of(client, &identity.namespace, &uid).await;
@@ -147,28 +153,46 @@ struct There {
     seen: Seen,
 }
 
-async fn there(client: &Client, identity: &RunIdentity, since: &Seen) -> Result<There, Error> {
-    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", identity.name));
-    let api = Api::<Job>::namespaced(client.clone(), &identity.namespace);
-    let (jobs, newest_job) = list::list(&api, &of_this_run, since.jobs)
-        .await
-        .map_err(Error::Jobs)?;
+async fn there(look: Look<'_>, identity: &RunIdentity) -> Result<There, Error> {
+    let Look { client, since, .. } = look;
+    let RunIdentity {
+        namespace, name, ..
+    } = identity;
+    let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={name}"));
+    let cached = look.caches.jobs.of_run(namespace, name);
+    let cached = cached.filter(|jobs| since.may_be_cached() && newest(jobs) >= since.written);
+    let is_cached = cached.is_some();
+    let mut seen = since.clone();
+    let jobs = match cached {
+        Some(jobs) => jobs,
+        None => {
+            let api = Api::<Job>::namespaced(client.clone(), namespace);
+            let (jobs, version) = list::list(&api, &of_this_run, since.jobs)
+                .await
+                .map_err(Error::Jobs)?;
+            seen.jobs = version;
+            seen.listed = Some(Instant::now());
+            jobs
+        }
+    };
+    seen.written = newest(&jobs);
     let all_jobs: BTreeSet<String> = jobs.iter().filter_map(ResourceExt::uid).collect();
     let jobs = owned_jobs(jobs, identity);
     let ended = jobs.iter().filter(|(_, job)| job::has_ended(job));
-    let heard: BTreeSet<String> = ended.filter_map(|(_, job)| job.uid()).collect();
-    let since_pods = match heard.is_subset(&since.heard) {
-        true => since.pods,
-        false => 0,
-    };
-    let api = Api::<Pod>::namespaced(client.clone(), &identity.namespace);
-    let (pods, newest_pod) = list::list(&api, &of_this_run, since_pods)
-        .await
-        .map_err(Error::Pods)?;
-    let seen = Seen {
-        jobs: newest_job,
-        pods: newest_pod,
-        heard,
+    seen.heard = ended.filter_map(|(_, job)| job.uid()).collect();
+    let all_heard = seen.heard.is_subset(&since.heard);
+    let cached = look.caches.pods.of_run(namespace, name);
+    let pods = match cached.filter(|_| is_cached && all_heard) {
+        Some(pods) => pods,
+        None => {
+            let api = Api::<Pod>::namespaced(client.clone(), namespace);
+            let since = if all_heard { since.pods } else { 0 };
+            let (pods, version) = list::list(&api, &of_this_run, since)
+                .await
+                .map_err(Error::Pods)?;
+            seen.pods = version;
+            pods
+        }
     };
     Ok(There {
         stray: stray(&pods, &all_jobs),
@@ -176,6 +200,14 @@ async fn there(client: &Client, identity: &RunIdentity, since: &Seen) -> Result<
         pods,
         seen,
     })
+}
+
+/// The newest version of these Jobs; 0 if there are none.
+fn newest(jobs: &[Job]) -> u64 {
+    let versions = jobs
+        .iter()
+        .map(|job| version(job.metadata.resource_version.as_deref()));
+    versions.max().unwrap_or(0)
 }
 
 /// A pod that still works for a Job that is gone, of this run or of one of its name before it. Pure.

@@ -104,6 +104,7 @@ async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action,
         stall: context.limits.stall,
         unheard: context.memory.unheard(uid, Instant::now()),
         since: &since,
+        caches: &context.caches,
         now,
     };
     let mut observed = observe(look, run, known.clone()).await?;

@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::NamespaceResourceScope,
     runtime::{
         Config, Controller, Predicate, WatchStreamExt,
         controller::{Action, Error as ControllerError},
@@ -19,6 +19,7 @@ use kube::{
 
 use super::{
     Context, Error,
+    cache::{trim_job, trim_pod},
     reconcile::{error_policy, reconcile},
     words::words,
 };
@@ -81,12 +82,21 @@ async fn controller(
         Default::default(),
     );
     let of_runs = watcher::Config::default().labels(LABEL_RUN);
-    // Metadata alone says whom an event concerns; the objects are read when they are needed.
-    let jobs: Api<PartialObjectMeta<Job>> = api(client, namespace);
-    let pods: Api<PartialObjectMeta<Pod>> = api(client, namespace);
+    let (scope, caches) = (namespace.map(ToOwned::to_owned), context.caches.clone());
+    let jobs = watcher(api::<Job>(client, namespace), of_runs.clone())
+        .default_backoff()
+        .modify(trim_job)
+        .inspect(move |event| caches.jobs.take(scope.as_deref(), event))
+        .touched_objects();
+    let (scope, caches) = (namespace.map(ToOwned::to_owned), context.caches.clone());
+    let pods = watcher(api::<Pod>(client, namespace), of_runs)
+        .default_backoff()
+        .modify(trim_pod)
+        .inspect(move |event| caches.pods.take(scope.as_deref(), event))
+        .touched_objects();
     Controller::for_stream(runs, reader)
-        .owns(jobs, of_runs.clone())
-        .watches(pods, of_runs, |pod| run_of(&pod))
+        .owns_stream(jobs)
+        .watches_stream(pods, |pod| run_of(&pod))
         .with_config(
             Config::default()
                 .debounce(DEBOUNCE)
@@ -133,7 +143,7 @@ where
 }
 
 /// The run that a pod works for.
-fn run_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<PruningRun>> {
+fn run_of(pod: &Pod) -> Option<ObjectRef<PruningRun>> {
     let run = pod.labels().get(LABEL_RUN)?;
     Some(ObjectRef::new(run).within(&pod.namespace()?))
 }

@@ -605,6 +605,7 @@ async fn a_worker_that_the_network_hides_is_heard_through_its_log() {
         stall: context.limits.stall,
         unheard: Duration::ZERO,
         since: &Seen::default(),
+        caches: &context.caches,
         now: Timestamp::now(),
     };
     let observed = observe(look, &run(), status).await.unwrap();

@@ -1,0 +1,120 @@
+//! Commands about a run in a cluster, as `kubectl` reaches it.
+
+pub(super) mod explain;
+pub(super) mod logs;
+pub(super) mod rest;
+
+use clap::Args;
+use darwinlm_api::PruningRun;
+use darwinlm_task::ExitCode;
+use k8s_openapi::jiff::SignedDuration;
+use kube::{Api, Client, Config, config::KubeConfigOptions};
+
+use super::{Failure, chain};
+
+/// Which cluster and namespace.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct Place {
+    /// Namespace of the run; that of the context if absent
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Context of the kubeconfig; the current one if absent
+    #[arg(long)]
+    context: Option<String>,
+}
+
+/// A cluster, and a namespace of it.
+pub(super) struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl Place {
+    /// Finds the cluster, as `kubectl` would.
+    async fn open(self) -> Result<Cluster, Failure> {
+        let unknown = |error: &dyn std::error::Error| {
+            Failure::new(
+                ExitCode::InputMissing,
+                format!("no cluster is configured: {}", chain(error)),
+            )
+        };
+        let config = match self.context {
+            Some(context) => {
+                let options = KubeConfigOptions {
+                    context: Some(context),
+                    ..KubeConfigOptions::default()
+                };
+                let config = Config::from_kubeconfig(&options).await;
+                config.map_err(|error| unknown(&error))?
+            }
+            None => Config::infer().await.map_err(|error| unknown(&error))?,
+        };
+        let namespace = self.namespace.unwrap_or(config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| unknown(&error))?;
+        Ok(Cluster { client, namespace })
+    }
+}
+
+impl Cluster {
+    fn runs(&self) -> Api<PruningRun> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn run(&self, name: &str) -> Result<PruningRun, Failure> {
+        let found = self.runs().get_opt(name).await;
+        found.map_err(|error| self.failed(&error))?.ok_or_else(|| {
+            let namespace = &self.namespace;
+            Failure::new(
+                ExitCode::InputMissing,
+                format!("namespace {namespace} has no PruningRun {name:?}: see `kubectl get pruningruns -A`"),
+            )
+        })
+    }
+
+    /// What the API server says, as a failure of the command.
+    fn failed(&self, error: &kube::Error) -> Failure {
+        let code = match error {
+            kube::Error::Api(answer) if answer.is_forbidden() => ExitCode::PermissionDenied,
+            kube::Error::Api(answer) if answer.is_not_found() => ExitCode::InputMissing,
+            kube::Error::Api(answer) if answer.is_invalid() => ExitCode::BadSpec,
+            _ => ExitCode::StoreUnavailable,
+        };
+        let namespace = &self.namespace;
+        Failure::new(
+            code,
+            format!(
+                "the API server refuses, or does not answer (namespace {namespace}): {}",
+                chain(error)
+            ),
+        )
+    }
+}
+
+/// A duration as people say it, in its two largest units: `3 h 20 min`.
+fn said(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_said_in_its_two_largest_units() {
+        let of = |seconds| said(SignedDuration::from_secs(seconds));
+        assert_eq!(of(-3), "0 s");
+        assert_eq!(of(59), "59 s");
+        assert_eq!(of(75), "1 min 15 s");
+        assert_eq!(of(12_000), "3 h 20 min");
+        assert_eq!(of(200_000), "2 d 7 h");
+    }
+}
