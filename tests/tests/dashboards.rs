@@ -1,7 +1,12 @@
 //! A story that a real Prometheus watches: every panel of the dashboards and every alert has something to say about it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use darwinlm_tests::cluster::{Namespace, is_true, kubectl, try_kubectl};
@@ -9,8 +14,10 @@ use darwinlm_tests::node::{finished, longer_run, tiny_volume};
 use darwinlm_tests::operator::SYSTEM;
 use darwinlm_tests::panels::{alerts, queries, variables};
 use darwinlm_tests::prometheus::{Prometheus, check_metrics};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-/// What has nothing to say about this story, and why.
+/// What may have nothing to say about this story, and why.
 const NOTHING: &[(&str, &str)] = &[
     (
         "Looks that failed",
@@ -38,12 +45,17 @@ const NOTHING: &[(&str, &str)] = &[
         "DarwinlmBudgetNearlySpent",
         "an hour is more than this takes",
     ),
+    (
+        "Modules of the level database",
+        "the tiny one is built before Prometheus learns of its worker, which takes it five seconds",
+    ),
 ];
 
 #[test]
 fn every_panel_and_every_alert_has_something_to_say_or_a_reason_not_to() {
     let proxy = Proxy::start();
-    let prometheus = Prometheus::start(&scrapes(&proxy.address));
+    let discovery = Discovery::start(&proxy.address);
+    let prometheus = Prometheus::start(&discovery.scrape_configs());
     let namespace = Namespace::new("watched");
     let there = tiny_volume(&namespace);
     // Its claim is missing: it waits.
@@ -92,7 +104,10 @@ fn every_panel_and_every_alert_has_something_to_say_or_a_reason_not_to() {
         let reason = NOTHING.iter().find(|(title, _)| *title == question.title);
         println!("{said:4} series  {place}");
         match reason {
-            Some((_, why)) if said == 0 => println!("             nothing: {why}"),
+            Some((_, why)) if said == 0 => {
+                println!("             nothing: {why}");
+                silent.extend(unknown(&prometheus, &question.expression));
+            }
             None if said == 0 => silent.push(place),
             _ => {}
         }
@@ -105,9 +120,21 @@ fn every_panel_and_every_alert_has_something_to_say_or_a_reason_not_to() {
     drop(there);
 }
 
+/// Metrics of an expression that nobody served: what is silent for a reason is silent for no other.
+fn unknown(prometheus: &Prometheus, expression: &str) -> Vec<String> {
+    expression
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("darwinlm_") && !word.starts_with("darwinlm_io_"))
+        // It begins with the first look that fails.
+        .filter(|word| *word != "darwinlm_reconcile_errors_total")
+        .filter(|name| !prometheus.ever(name).is_ok_and(|series| !series.is_empty()))
+        .map(|name| format!("{name}, of {expression}"))
+        .collect()
+}
+
 /// A run that has everything that a panel tells of.
 fn run() -> String {
-    let run = longer_run(12)
+    let run = longer_run(24)
         .replacen("  evaluation: {}\n", "  evaluation: {latency: {batch: 2, promptTokens: 16, newTokens: 4}}\n", 1)
         .replacen("  retain: All\n", "  retain: All\n  budget: {gpuHours: 1}\n  postTraining: {tokens: 65536, batchSequences: 4}\n", 1);
     for part in ["latency:", "budget:"] {
@@ -120,36 +147,99 @@ fn named(name: &str, yaml: &str) -> String {
     yaml.replacen("  name: tiny\n", &format!("  name: {name}\n"), 1)
 }
 
-/// What the chart's monitors tell Prometheus to scrape, in its own words; pods are reached through the API server.
-fn scrapes(address: &str) -> String {
-    let pods = format!("kubernetes_sd_configs: [{{role: pod, api_server: 'http://{address}'}}]");
-    let through = format!(
-        "
-  - {{source_labels: [__meta_kubernetes_pod_phase], regex: Running, action: keep}}
-  - {{source_labels: [__meta_kubernetes_pod_container_port_name], regex: metrics, action: keep}}
-  - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
-  - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
-  - source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name, __meta_kubernetes_pod_container_port_number]
-    regex: (.*);(.*);(.*)
-    replacement: /api/v1/namespaces/$1/pods/$2:$3/proxy/metrics
-    target_label: __metrics_path__
-  - {{target_label: __address__, replacement: '{address}'}}
+/// Finds the pods that the chart's monitors select, labels them as those do, and writes them where Prometheus looks: Debian's
+/// has no discovery of Kubernetes. Pods are reached through the API server.
+struct Discovery {
+    folder: Arc<TempDir>,
+    looking: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Discovery {
+    fn start(proxy: &str) -> Self {
+        let folder = Arc::new(TempDir::with_prefix("darwinlm-targets-").expect("a folder"));
+        let looking = Arc::new(AtomicBool::new(true));
+        let (there, goes_on, proxy) = (folder.clone(), looking.clone(), proxy.to_owned());
+        let thread = std::thread::spawn(move || {
+            while goes_on.load(Ordering::Relaxed) {
+                look(there.path(), &proxy);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        Self {
+            folder,
+            looking,
+            thread: Some(thread),
+        }
+    }
+
+    fn scrape_configs(&self) -> String {
+        let folder = self.folder.path().display();
+        format!(
+            "
+- {{job_name: operator, honor_labels: true, file_sd_configs: [{{files: ['{folder}/operator.json']}}]}}
+- {{job_name: workers, file_sd_configs: [{{files: ['{folder}/workers.json']}}]}}
 "
-    );
-    format!(
-        "
-- job_name: operator
-  honor_labels: true
-  {pods}
-  relabel_configs:
-  - {{source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], regex: operator, action: keep}}{through}
-- job_name: workers
-  {pods}
-  relabel_configs:
-  - {{source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_managed_by], regex: darwinlm-operator, action: keep}}
-  - {{source_labels: [__meta_kubernetes_pod_label_darwinlm_io_run], target_label: darwinlm_io_run}}
-  - {{source_labels: [__meta_kubernetes_pod_label_darwinlm_io_task], target_label: darwinlm_io_task}}{through}"
-    )
+        )
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.looking.store(false, Ordering::Relaxed);
+        // What it panicked with was printed.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// One look at all pods; when the API server does not answer, what was found before stays.
+fn look(folder: &Path, proxy: &str) {
+    let (answered, text) = try_kubectl(&["get", "pods", "-A", "-o", "json"], None);
+    let Ok(list) = serde_json::from_str::<Value>(&text) else {
+        return;
+    };
+    let Some(pods) = list["items"].as_array().filter(|_| answered) else {
+        return;
+    };
+    let (mut operators, mut workers) = (Vec::new(), Vec::new());
+    for pod in pods
+        .iter()
+        .filter(|pod| pod["status"]["phase"] == "Running")
+    {
+        let labels = &pod["metadata"]["labels"];
+        let port = pod["spec"]["containers"][0]["ports"].as_array();
+        let port = port.and_then(|ports| ports.iter().find(|port| port["name"] == "metrics"));
+        let (Some(port), Some(namespace), Some(name)) = (
+            port.and_then(|port| port["containerPort"].as_u64()),
+            pod["metadata"]["namespace"].as_str(),
+            pod["metadata"]["name"].as_str(),
+        ) else {
+            continue;
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
+        let mut target = json!({"targets": [proxy], "labels": {
+            "__metrics_path__": path, "namespace": namespace, "pod": name,
+            "instance": format!("{name}:{port}"),
+        }});
+        if labels["app.kubernetes.io/component"] == "operator" {
+            operators.push(target);
+        } else if labels["app.kubernetes.io/managed-by"] == "darwinlm-operator" {
+            target["labels"]["darwinlm_io_run"] = labels["darwinlm.io/run"].clone();
+            target["labels"]["darwinlm_io_task"] = labels["darwinlm.io/task"].clone();
+            workers.push(target);
+        }
+    }
+    for (file, targets) in [("operator.json", operators), ("workers.json", workers)] {
+        let text = serde_json::to_string(&targets).expect("it is JSON");
+        let path = folder.join(file);
+        if fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            continue;
+        }
+        // Prometheus sees the old file or the new one, whole.
+        let part = folder.join("part");
+        fs::write(&part, text).expect("targets can be written");
+        fs::rename(&part, &path).expect("targets can be replaced");
+    }
 }
 
 /// What the leader serves.
