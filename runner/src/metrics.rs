@@ -87,3 +87,48 @@ impl Default for Metrics {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The golden list: somebody's dashboard breaks when one of them goes.
+    const NAMES: [&str; 6] = [
+        "darwinlm_worker_generation",
+        "darwinlm_worker_modules_total",
+        "darwinlm_worker_tokens_scored_total",
+        "darwinlm_worker_tokens_trained_total",
+        "darwinlm_worker_trial_seconds",
+        "darwinlm_worker_trials_total",
+    ];
+
+    #[test]
+    fn the_names_are_these() {
+        let text = Metrics::new().text();
+        let names: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0))
+            .collect();
+        assert_eq!(names, BTreeSet::from(NAMES));
+        for name in NAMES {
+            assert!(include_str!("../README.md").contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_runs_dashboard_asks_workers_for_names_that_there_are() {
+        let file = "../charts/darwinlm/dashboards/run.json";
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        let text = text.expect("the chart has it");
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let asked: BTreeSet<&str> = words
+            .filter(|word| word.starts_with("darwinlm_worker_"))
+            .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+            .collect();
+        assert_eq!(asked, BTreeSet::from(NAMES), "asked and served");
+    }
+}

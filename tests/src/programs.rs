@@ -50,3 +50,16 @@ pub fn fetched(name: &str) -> PathBuf {
     );
     path
 }
+
+/// A program of Prometheus, where `make promtool` puts it; it may not be there.
+///
+/// # Panics
+/// When nobody is at home.
+pub fn prometheus(name: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
+    let cache = cache.map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("somebody is at home");
+        PathBuf::from(home).join(".cache")
+    });
+    cache.join("darwinlm/prometheus").join(name)
+}

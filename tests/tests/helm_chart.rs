@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use darwinlm_tests::cluster::{eventually, try_kubectl};
+use darwinlm_tests::panels::queries;
 use darwinlm_tests::programs::repository;
+use darwinlm_tests::prometheus::{self, Prometheus};
+use serde_json::Value;
 
 /// Values that differ in what they make, each with a name for messages.
 const VARIANTS: [(&str, &[&str]); 7] = [
@@ -39,6 +42,8 @@ const VARIANTS: [(&str, &[&str]); 7] = [
             "metrics.podMonitor.enabled=true",
             "metrics.prometheusRule.enabled=true",
             "metrics.prometheusRule.labels.release=prometheus",
+            "metrics.dashboards.enabled=true",
+            "metrics.dashboards.annotations.grafana_folder=DarwinLM",
         ],
     ),
     (
@@ -181,6 +186,27 @@ fn what_needs_something_else_is_off_until_asked_for() {
 }
 
 #[test]
+fn each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() {
+    assert!(!rendered(&[]).contains("grafana_dashboard"));
+    let yaml = rendered(VARIANTS[5].1);
+    for name in ["fleet", "run"] {
+        let object = format!("\n  name: darwinlm-dashboard-{name}\n");
+        let object = yaml.split("\n---\n").find(|yaml| yaml.contains(&object));
+        let object = object.unwrap_or_else(|| panic!("there is no {name}"));
+        let object: Value = serde_saphyr::from_str(object).expect("it is YAML");
+        assert_eq!(object["kind"], "ConfigMap");
+        assert_eq!(object["metadata"]["labels"]["grafana_dashboard"], "1");
+        let folder = &object["metadata"]["annotations"]["grafana_folder"];
+        assert_eq!(folder, "DarwinLM");
+        // Text, though its queries have braces as templates do.
+        let kept = chart().join(format!("dashboards/{name}.json"));
+        let kept = fs::read_to_string(kept).expect("it is there");
+        let there = object["data"][format!("darwinlm-{name}.json")].as_str();
+        assert_eq!(there.map(str::trim_end), Some(kept.trim_end()));
+    }
+}
+
+#[test]
 fn the_service_of_a_long_name_has_63_characters_at_most_and_helm_test_asks_it() {
     let yaml = rendered(VARIANTS[6].1);
     let mut names = yaml
@@ -288,39 +314,29 @@ fn every_alert_has_a_runbook_in_the_charts_readme() {
 
 #[test]
 fn promtool_accepts_the_alerts_and_they_fire_when_they_should() {
-    let promtool = promtool();
-    if !promtool.exists() {
-        assert!(
-            std::env::var_os("DARWINLM_WITHOUT_PROMTOOL").is_some_and(|set| !set.is_empty()),
-            "there is no {}: `make promtool` fetches it; with DARWINLM_WITHOUT_PROMTOOL=1 the \
-             alerts are not checked",
-            promtool.display()
-        );
-        println!("NOT CHECKED: DARWINLM_WITHOUT_PROMTOOL is set, and there is no promtool");
+    if !prometheus::is_there() {
         return;
     }
-    let alerts = chart().join("alerts");
     for arguments in [
         ["check", "rules", "operator.yaml"],
         ["test", "rules", "operator_test.yaml"],
     ] {
-        let output = Command::new(&promtool)
-            .args(arguments)
-            .current_dir(&alerts)
-            .output();
-        let output = output.expect("promtool can be started");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success(), "{arguments:?}: {said}");
+        let said = prometheus::promtool_in(&chart().join("alerts"), &arguments);
+        said.unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
     }
 }
 
-/// Where `make promtool` puts it.
-fn promtool() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
-    let cache = cache.map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").expect("somebody is at home");
-        PathBuf::from(home).join(".cache")
-    });
-    cache.join("darwinlm/promtool/promtool")
+/// What they say stands in `dashboards.rs`, which needs something to be said.
+#[test]
+fn a_real_prometheus_understands_every_query_of_the_dashboards() {
+    if !prometheus::is_there() {
+        return;
+    }
+    let prometheus = Prometheus::start(" []");
+    let queries = queries();
+    assert!(queries.len() > 50, "{} queries", queries.len());
+    for query in queries {
+        let answer = prometheus.instant(&query.of("team-a", "tiny"));
+        answer.unwrap_or_else(|said| panic!("{query:?}: {said}"));
+    }
 }
