@@ -40,7 +40,8 @@ promtool: ## promtool and prometheus, which check the chart's alerts and dashboa
 	@if [ -x "$(CACHE)/prometheus/promtool" ]; then exit; fi; \
 	[ -z "$${DARWINLM_WITHOUT_PROMTOOL:-}" ] && command -v apt-get >/dev/null || { echo "promtool is not fetched: the alerts are not checked" >&2; exit 0; }; \
 	mkdir -p "$(CACHE)"; part=$$(mktemp -d "$(CACHE)/prometheus.XXXXXX"); trap 'rm -rf "$$part"' EXIT; cd "$$part"; \
-	apt-get download prometheus || { echo 'run `apt-get update` first, or set DARWINLM_WITHOUT_PROMTOOL=1' >&2; exit 1; }; \
+	apt-get download prometheus 2>/dev/null || { apt-get update -qq && apt-get download prometheus; } || \
+	{ echo 'run `apt-get update` as root first, or set DARWINLM_WITHOUT_PROMTOOL=1' >&2; exit 1; }; \
 	dpkg-deb -x prometheus_*.deb unpacked; mv unpacked/usr/bin/prom* .; rm -r unpacked prometheus_*.deb; chmod 755 .; mv -T "$$part" "$(CACHE)/prometheus"
 
 test: libtorch model venv versitygw promtool ## every test that needs no root
