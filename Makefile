@@ -79,15 +79,16 @@ manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, f
 	mkdir -p .cache && charts/manifest.sh > .cache/darwinlm.yaml
 	mv .cache/darwinlm.yaml charts/darwinlm.yaml
 
-# BASE is pinned: …@sha256:…; see the Dockerfiles. LIBTORCH of a whole PyTorch wheel makes a worker for CUDA.
+# BASE is pinned: …@sha256:…; see the Dockerfiles. TORCH_WHEEL, the folder `torch` of a whole PyTorch wheel, makes a worker
+# for CUDA: the runner itself is always built against the CPU half, and loads the other at its start.
 ENGINE ?= docker
 REGISTRY ?= localhost
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
-TORCH = $(or $(LIBTORCH),.cache/libtorch/torch)
+TORCH = $(or $(TORCH_WHEEL),$(LIBTORCH),.cache/libtorch/torch)
 # A layer for each step, as the other engines do by themselves.
 images: export BUILDAH_LAYERS := true
-images: build ## both images by their Dockerfiles: OPERATOR_BASE=… RUNNER_BASE=… [ENGINE=buildah] [REGISTRY=…]
+images: build ## both images by their Dockerfiles: OPERATOR_BASE=… RUNNER_BASE=… [ENGINE=buildah] [REGISTRY=…] [TORCH_WHEEL=…]
 	@for base in "$(OPERATOR_BASE)" "$(RUNNER_BASE)"; do \
 	  [[ $$base == *@sha256:* || $$base == localhost/* ]] || { echo "OPERATOR_BASE and RUNNER_BASE must be images with a digest (…@sha256:…), not '$$base'" >&2; exit 2; }; done
 	rm -rf .cache/context && mkdir -p .cache/context/{operator,runner/libtorch}
