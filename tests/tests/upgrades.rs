@@ -152,15 +152,15 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     helm_test();
 
     // In one Job, whose two workers find room on a node of two cores.
-    let yaml = longer_run(240)
+    let yaml = longer_run(120)
         .replacen(
             "generations: 240",
-            "generations: 240\n    generationsPerJob: 240",
+            "generations: 240\n    generationsPerJob: 120",
             1,
         )
         .replacen("{limits: {cpu", "{requests: {cpu: 200m}, limits: {cpu", 1);
     assert!(
-        yaml.contains("PerJob: 240") && yaml.contains("200m"),
+        yaml.contains("PerJob: 120") && yaml.contains("200m"),
         "{yaml}"
     );
     let namespace = Namespace::new("upgraded");
