@@ -155,7 +155,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     let yaml = longer_run(120)
         .replacen(
             "generations: 240",
-            "generations: 240\n    generationsPerJob: 120",
+            "generations: 120\n    generationsPerJob: 120",
             1,
         )
         .replacen("{limits: {cpu", "{requests: {cpu: 200m}, limits: {cpu", 1);
