@@ -154,7 +154,7 @@ fn an_upgrade_a_rollback_and_an_uninstall_leave_a_run_at_work_alone() {
     // In one Job, whose two workers find room on a node of two cores.
     let yaml = longer_run(120)
         .replacen(
-            "generations: 240",
+            "generations: 120",
             "generations: 120\n    generationsPerJob: 120",
             1,
         )
