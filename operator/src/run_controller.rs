@@ -16,6 +16,7 @@ pub mod queue;
 mod reconcile;
 mod refusal;
 mod said;
+pub mod seen;
 pub mod update_status;
 pub mod validate;
 mod watch;

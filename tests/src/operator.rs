@@ -16,11 +16,12 @@ use crate::programs::{program, repository};
 /// The namespace of the chart in every story.
 pub const SYSTEM: &str = "darwinlm-system";
 
-/// Brings the definition, the service account and its rights, by the chart, and no pod.
+/// Brings the definition. A server that has just come up may still refuse, and a definition that has just
+/// been made has no conditions to wait for.
 ///
 /// # Panics
-/// When Helm refuses.
-pub fn install_rights() {
+/// When that does not pass within half a minute.
+pub fn install_definition() {
     let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
     let definition = definition.to_str().expect("the path is text");
     eventually(&[
@@ -36,6 +37,14 @@ pub fn install_rights() {
         "--timeout=30s",
         "crd/pruningruns.darwinlm.io",
     ]);
+}
+
+/// Brings the definition, the service account and its rights, by the chart, and no pod.
+///
+/// # Panics
+/// When Helm refuses.
+pub fn install_rights() {
+    install_definition();
     let installed = Command::new("helm")
         .args(["upgrade", "--install", "darwinlm"])
         .arg(repository().join("charts/darwinlm"))

@@ -2,24 +2,11 @@
 
 use std::fs;
 
-use darwinlm_tests::cluster::{Namespace, eventually, try_kubectl};
+use darwinlm_tests::cluster::{Namespace, try_kubectl};
 use darwinlm_tests::local::TINY_RUN;
+use darwinlm_tests::operator::install_definition;
 use darwinlm_tests::programs::repository;
 use serde_json::{Value, json};
-
-/// A server that has just come up may still refuse, and a definition that has just been made has no
-/// conditions to wait for.
-fn install_definition() {
-    let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
-    let definition = definition.to_str().expect("the path is text");
-    eventually(&["apply", "--server-side", "-f", definition]);
-    eventually(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/pruningruns.darwinlm.io",
-    ]);
-}
 
 /// The table of rules that the crate of the resource evaluates in Rust.
 fn table() -> Value {

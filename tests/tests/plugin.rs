@@ -4,9 +4,10 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use darwinlm_tests::cluster::{Namespace, eventually};
+use darwinlm_tests::cluster::Namespace;
 use darwinlm_tests::local::{Finished, TINY_RUN, finish};
-use darwinlm_tests::programs::{program, repository};
+use darwinlm_tests::operator::install_definition;
+use darwinlm_tests::programs::program;
 use serde_json::json;
 
 fn darwinlm(arguments: &[&str]) -> Finished {
@@ -17,21 +18,6 @@ fn darwinlm(arguments: &[&str]) -> Finished {
         .stderr(Stdio::piped())
         .spawn();
     finish(child.expect("darwinlm can be started"))
-}
-
-fn install_definition() {
-    let definition = repository().join("crds/pruningruns.darwinlm.io.yaml");
-    let definition = definition.to_str().expect("the path is text");
-    eventually(&[
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "-f",
-        definition,
-    ]);
-    let established = ["--for=condition=Established", "--timeout=30s"];
-    let definition = ["crd/pruningruns.darwinlm.io"];
-    eventually(&[&["wait"], &established[..], &definition[..]].concat());
 }
 
 /// Writes the status as an operator would.

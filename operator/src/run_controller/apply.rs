@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use super::{
     build::{self, WorkerImage},
     decide::{Action, NewJob},
-    observe::{is_owned, version},
+    observe::is_owned,
     observed::Waiting,
     refusal::refusal,
     said::said,
+    seen::version,
     validate::ValidatedRun,
 };
 use crate::names::{ANNOTATION_SUSPENDED, JobKey, MANAGER};

@@ -8,7 +8,7 @@ use std::{
 
 use darwinlm_api::PruningRunStatus;
 
-use super::observe::Seen;
+use super::seen::Seen;
 
 /// What is remembered of each run, by UID.
 #[derive(Debug, Default)]

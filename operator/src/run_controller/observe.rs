@@ -34,11 +34,11 @@ use super::{
     cache::Caches,
     observed::{JobState, Observed},
     queue,
+    seen::{Seen, version},
 };
 use crate::names::{JobKey, LABEL_RUN, LABEL_TASK};
 pub use claims::observe_claims;
 use events::{Events, said_of};
-pub use list::{Seen, version};
 use stillness::Asked;
 
 /// A worker that does not answer in this time is asked through its log.

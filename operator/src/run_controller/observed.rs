@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use darwinlm_api::{PruningRunStatus, conditions::Stall};
 use darwinlm_task::{ExitCode, Outcome, TaskKind, TaskReport};
 
-use super::{made_from::MadeFrom, observe::Seen, said::bounded};
+use super::{made_from::MadeFrom, said::bounded, seen::Seen};
 use crate::names::JobKey;
 
 /// Longest sentence of a condition before its remedy.

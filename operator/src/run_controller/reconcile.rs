@@ -27,8 +27,9 @@ use super::{
     expiry::{Expiry, expiry},
     farewell::{self, holds_back},
     finalizer,
-    observe::{Look, Seen, identity, observe, observe_claims},
+    observe::{Look, identity, observe, observe_claims},
     observed::{Observed, Waiting},
+    seen::Seen,
     update_status::{self, Due, changes::changes},
     validate::{Placement, ValidatedRun, validate},
 };
