@@ -100,7 +100,7 @@ pub(super) fn validation_kl(facts: &Facts) -> Option<String> {
 pub(super) fn survivor(facts: &Facts) -> String {
     let genome = facts.survivor();
     let blocks = genome.blocks();
-    let cell = (1100 / blocks.max(1)).clamp(14, 40);
+    let cell = (880 / blocks.max(1)).clamp(12, 40);
     let size = (70 + cell * blocks, 2 * cell + 34);
     svg(size, "Share of units removed, by block", |area| {
         let at = |column: u32, row: u32| {
