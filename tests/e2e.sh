@@ -38,7 +38,7 @@ if [ "$SUITES" != upgrades ]; then
   helm install darwinlm charts/darwinlm --namespace darwinlm-system --wait --timeout 2m \
     --set image.repository=localhost/darwinlm-operator,image.tag=dev,image.pullPolicy=Never \
     --set worker.image.repository=localhost/darwinlm-runner,worker.image.tag=dev,worker.image.pullPolicy=Never \
-    --set pollSeconds=2
+    --set pollSeconds=2,statusSeconds=2
 fi
 
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.

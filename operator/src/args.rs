@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, env = "DARWINLM_OPERATOR_POLL_SECONDS", default_value = "10")]
     pub poll_seconds: NonZero<u32>,
     /// Seconds between two status writes of one run that only report progress.
-    #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "5")]
+    #[arg(long, env = "DARWINLM_OPERATOR_STATUS_SECONDS", default_value = "15")]
     pub status_seconds: u32,
     /// Seconds after which workers that get no further have stalled; four times as many in prepare,
     /// post-train and export.

@@ -33,7 +33,7 @@ fn helm(arguments: &[&str], chart: Option<&Path>) -> String {
         for value in VALUES {
             helm.args(["--set-string", value]);
         }
-        helm.args(["--set", "pollSeconds=2"]);
+        helm.args(["--set", "pollSeconds=2,statusSeconds=2"]);
         helm.args(["--wait", "--timeout", "3m"]);
     }
     let output = helm.output().expect("helm is on the PATH");
