@@ -207,6 +207,32 @@ pub struct GpuSeconds {
     pub unattributed: i64,
 }
 
+impl GpuSeconds {
+    /// Each cause by its name, with its seconds.
+    pub const fn causes(&self) -> [(&'static str, i64); 5] {
+        let Self {
+            useful,
+            starting,
+            waiting,
+            lost,
+            unattributed,
+        } = *self;
+        [
+            ("useful", useful),
+            ("starting", starting),
+            ("waiting", waiting),
+            ("lost", lost),
+            ("unattributed", unattributed),
+        ]
+    }
+
+    /// All causes together.
+    pub fn total(&self) -> i64 {
+        let parts = self.causes().into_iter().map(|(_, part)| part);
+        parts.fold(0, i64::saturating_add)
+    }
+}
+
 /// What worker pods were seen to hold.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

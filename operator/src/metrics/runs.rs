@@ -167,20 +167,7 @@ impl Series<'_> {
     }
 
     fn set_gpu_seconds(&self, seconds: GpuSeconds) {
-        let GpuSeconds {
-            useful,
-            starting,
-            waiting,
-            lost,
-            unattributed,
-        } = seconds;
-        for (cause, seconds) in [
-            ("useful", useful),
-            ("starting", starting),
-            ("waiting", waiting),
-            ("lost", lost),
-            ("unattributed", unattributed),
-        ] {
+        for (cause, seconds) in seconds.causes() {
             self.put(&self.gauges.gpu_seconds, &[cause], seconds as f64);
         }
     }

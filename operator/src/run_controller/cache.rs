@@ -18,7 +18,6 @@ use kube::{
     Resource, ResourceExt,
     runtime::watcher::{self, Event},
 };
-
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::names::LABEL_RUN;

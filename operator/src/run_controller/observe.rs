@@ -159,8 +159,11 @@ async fn there(look: Look<'_>, identity: &RunIdentity) -> Result<There, Error> {
         namespace, name, ..
     } = identity;
     let of_this_run = ListParams::default().labels(&format!("{LABEL_RUN}={name}"));
-    let cached = look.caches.jobs.of_run(namespace, name);
-    let cached = cached.filter(|jobs| since.may_be_cached() && newest(jobs) >= since.written);
+    let cached = match since.may_be_cached() {
+        true => look.caches.jobs.of_run(namespace, name),
+        false => None,
+    };
+    let cached = cached.filter(|jobs| newest(jobs) >= since.written);
     let is_cached = cached.is_some();
     let mut seen = since.clone();
     let jobs = match cached {
@@ -181,8 +184,11 @@ async fn there(look: Look<'_>, identity: &RunIdentity) -> Result<There, Error> {
     let ended = jobs.iter().filter(|(_, job)| job::has_ended(job));
     seen.heard = ended.filter_map(|(_, job)| job.uid()).collect();
     let all_heard = seen.heard.is_subset(&since.heard);
-    let cached = look.caches.pods.of_run(namespace, name);
-    let pods = match cached.filter(|_| is_cached && all_heard) {
+    let cached = match is_cached && all_heard {
+        true => look.caches.pods.of_run(namespace, name),
+        false => None,
+    };
+    let pods = match cached {
         Some(pods) => pods,
         None => {
             let api = Api::<Pod>::namespaced(client.clone(), namespace);

@@ -154,24 +154,7 @@ fn summary(run: &PruningRun, status: &PruningRunStatus) -> String {
 
 /// Each cause's share, the largest first, without what is nothing.
 fn shares(seconds: &GpuSeconds) -> String {
-    let GpuSeconds {
-        useful,
-        starting,
-        waiting,
-        lost,
-        unattributed,
-    } = *seconds;
-    let mut causes = [
-        ("useful", useful),
-        ("starting", starting),
-        ("waiting", waiting),
-        ("lost", lost),
-        ("unattributed", unattributed),
-    ];
-    let all: i64 = causes
-        .iter()
-        .map(|(_, part)| *part)
-        .fold(0, i64::saturating_add);
+    let (mut causes, all) = (seconds.causes(), seconds.total());
     causes.sort_by_key(|(_, part)| std::cmp::Reverse(*part));
     let told = causes.iter().filter(|(_, part)| *part > 0);
     let told: Vec<_> = told

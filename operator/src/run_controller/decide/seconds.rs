@@ -21,7 +21,7 @@ pub(super) fn fold(observed: &Observed, status: &mut PruningRunStatus) {
     let said = said(observed, status, &known);
     let (held, now) = hold(observed, known, said.starting);
     let starting = said.starting.saturating_add(now.starting_seconds);
-    let attributed = total(&GpuSeconds { starting, ..said });
+    let attributed = GpuSeconds { starting, ..said }.total();
     let new = GpuSeconds {
         starting,
         unattributed: now.seconds.saturating_sub(attributed).max(0),
@@ -30,7 +30,7 @@ pub(super) fn fold(observed: &Observed, status: &mut PruningRunStatus) {
     if held != HeldStatus::default() {
         status.held = Some(held);
     }
-    let total = total(&new);
+    let total = new.total();
     if total > 0 {
         status.gpu_seconds = Some(new);
         // In tenths, without a detour over floats.
@@ -49,7 +49,7 @@ fn said(observed: &Observed, status: &PruningRunStatus, known: &HeldStatus) -> G
     let reports = observed.jobs.iter().filter_map(|job| job.report.as_ref());
     let now = reports.filter_map(|report| report.gpu_seconds.as_ref());
     let all = before.into_iter().chain(now.map(reported));
-    all.max_by_key(total).unwrap_or_default()
+    all.max_by_key(GpuSeconds::total).unwrap_or_default()
 }
 
 fn reported(seconds: &darwinlm_task::GpuSeconds) -> GpuSeconds {
@@ -137,19 +137,6 @@ fn hold(
         reported_starting_seconds,
     };
     (held, now)
-}
-
-fn total(seconds: &GpuSeconds) -> i64 {
-    let GpuSeconds {
-        useful,
-        starting,
-        waiting,
-        lost,
-        unattributed,
-    } = *seconds;
-    [useful, starting, waiting, lost, unattributed]
-        .into_iter()
-        .fold(0, i64::saturating_add)
 }
 
 #[cfg(test)]
