@@ -5,6 +5,7 @@ mod diff;
 mod gc;
 mod get;
 mod lineage;
+mod plan;
 mod report;
 mod run;
 mod verify;
@@ -30,6 +31,9 @@ enum Command {
     /// Carry out a PruningRun on this machine; the same command resumes it
     #[command(after_help = run::EXAMPLES)]
     Run(run::Run),
+    /// Say what a run will take before it is run: trials, memory, storage, time and GPU hours
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::Plan),
     /// Say how a run in a cluster stands, why it does not move, and what to do
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
@@ -76,6 +80,7 @@ struct Failure {
 pub async fn carry_out(arguments: Arguments) -> u8 {
     let done = match arguments.command {
         Command::Run(run) => run::run(run).await,
+        Command::Plan(plan) => plan::plan(plan).await,
         Command::Explain(explain) => explain::explain(explain).await,
         Command::Watch(watch) => watch::watch(watch).await,
         Command::Logs(logs) => logs::logs(logs).await,

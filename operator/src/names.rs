@@ -15,6 +15,8 @@ pub const LABEL_ATTEMPT: &str = "darwinlm.io/attempt";
 pub const LABEL_FIRST_GENERATION: &str = "darwinlm.io/first-generation";
 /// Annotation of a Job that this operator has suspended, and may resume.
 pub const ANNOTATION_SUSPENDED: &str = "darwinlm.io/suspended";
+/// Annotation of a run: GPU seconds that it is expected to take. Said by `darwinlm plan`.
+pub const ANNOTATION_FORECAST: &str = "darwinlm.io/forecast-gpu-seconds";
 /// Value of `app.kubernetes.io/name` on everything of ours.
 pub const APP_NAME: &str = "darwinlm";
 /// Value of `app.kubernetes.io/managed-by`, and the field manager of every apply.

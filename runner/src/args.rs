@@ -30,6 +30,9 @@ pub enum Command {
                             database --level 5 --tokens validation.safetensors --json"
     )]
     Evaluate(Evaluate),
+    /// Say what a run will come to; what `darwinlm plan` asks. Reads a request as JSON from standard
+    /// input, writes JSON
+    Forecast,
 }
 
 /// How to compute; the defaults are those of a CPU worker.

@@ -6,6 +6,7 @@ mod compute;
 mod context;
 mod evaluate;
 mod export;
+mod forecast;
 mod measure;
 mod post_train;
 mod prepare;
@@ -41,6 +42,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 told(caught(build_database::by_hand(arguments)).await)
             }
             Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
+            Command::Forecast => told(caught(forecast::forecast()).await),
         }
     })
 }

@@ -9,6 +9,8 @@ mod block;
 pub use advice::{Need, readable};
 pub use block::Kept;
 
+use std::ops::Range;
+
 use darwinlm_search::{AttentionUnit, Shape};
 use darwinlm_task::{Dtype, NumericsPlan, Plan};
 
@@ -17,6 +19,13 @@ use crate::model::ModelConfig;
 /// Bytes of a float32 and of a float64 number.
 const FLOAT: u64 = 4;
 const DOUBLE: u64 = 8;
+
+/// On the CPU, Hessians of a range of blocks are held at once up to this many bytes.
+const HESSIAN_BYTES: u64 = 4 << 30;
+
+/// On a device, the hundredths of what is free for Hessians that they may take: the rest is for
+/// what lies between tensors.
+const HESSIAN_PERCENT: u64 = 90;
 
 /// Token ids, losses, positions and counters: what no size of the model makes large.
 const SMALL: u64 = 64 << 10;
@@ -85,6 +94,23 @@ impl Sizes {
     /// Building the levels of `blocks` blocks whose Hessians are held together.
     pub fn building(&self, blocks: u64) -> u64 {
         self.dense() + blocks * self.hessians() + self.calibrating().max(self.module()) + SMALL
+    }
+
+    /// Contiguous ranges of blocks that are built together: at least one a worker, and more if their
+    /// Hessians do not fit. `capacity` is what a device holds; `None` on the CPU.
+    pub fn block_ranges(&self, capacity: Option<u64>, workers: u32) -> Vec<Range<u32>> {
+        let room = match capacity {
+            None => HESSIAN_BYTES,
+            Some(bytes) => bytes.saturating_sub(self.building(0)) / 100 * HESSIAN_PERCENT,
+        };
+        let fitting = (room / self.hessians()).max(1);
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
+        let all = self.shape.blocks;
+        let blocks = fitting.min(all.div_ceil(workers.max(1)));
+        let starts = (0..all).step_by(blocks as usize);
+        starts
+            .map(|start| start..start.saturating_add(blocks).min(all))
+            .collect()
     }
 
     /// The Hessians of one block.
@@ -209,7 +235,7 @@ impl Sizes {
     }
 
     /// Bytes of a number in forward and backward passes.
-    fn element(&self) -> u64 {
+    pub fn element(&self) -> u64 {
         match self.numerics.dtype {
             Dtype::Float32 => 4,
             Dtype::BFloat16 => 2,

@@ -13,6 +13,9 @@ use kube::{Api, Client, Config, config::KubeConfigOptions};
 
 use super::{Failure, chain};
 
+/// The field manager of what this command changes.
+pub(super) const MANAGER: &str = "darwinlm-cli";
+
 /// Which cluster and namespace.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -34,6 +37,11 @@ pub(super) struct Cluster {
 impl Place {
     /// Finds the cluster, as `kubectl` would.
     async fn open(self) -> Result<Cluster, Failure> {
+        self.open_for(None).await
+    }
+
+    /// Finds the cluster for something that may name its own namespace.
+    pub(super) async fn open_for(self, named: Option<&str>) -> Result<Cluster, Failure> {
         let unknown = |error: &dyn std::error::Error| {
             Failure::new(
                 ExitCode::InputMissing,
@@ -51,14 +59,19 @@ impl Place {
             }
             None => Config::infer().await.map_err(|error| unknown(&error))?,
         };
-        let namespace = self.namespace.unwrap_or(config.default_namespace.clone());
+        let named = self.namespace.or(named.map(str::to_owned));
+        let namespace = named.unwrap_or(config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| unknown(&error))?;
         Ok(Cluster { client, namespace })
     }
 }
 
 impl Cluster {
-    fn runs(&self) -> Api<PruningRun> {
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn runs(&self) -> Api<PruningRun> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -74,7 +87,7 @@ impl Cluster {
     }
 
     /// What the API server says, as a failure of the command.
-    fn failed(&self, error: &kube::Error) -> Failure {
+    pub(super) fn failed(&self, error: &kube::Error) -> Failure {
         let code = match error {
             kube::Error::Api(answer) if answer.is_forbidden() => ExitCode::PermissionDenied,
             kube::Error::Api(answer) if answer.is_not_found() => ExitCode::InputMissing,
@@ -93,7 +106,7 @@ impl Cluster {
 }
 
 /// A duration as people say it, in its two largest units: `3 h 20 min`.
-fn said(duration: SignedDuration) -> String {
+pub(super) fn said(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);

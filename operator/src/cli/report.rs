@@ -76,7 +76,7 @@ pub(super) fn failure(error: FactsError) -> Failure {
 }
 
 /// Whole or not at all.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

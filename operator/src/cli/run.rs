@@ -152,7 +152,7 @@ fn work_folder(run: &ValidatedRun) -> PathBuf {
     root.join(".darwinlm").join(&run.identity.name)
 }
 
-fn volume(text: &str) -> Result<(String, PathBuf), String> {
+pub(super) fn volume(text: &str) -> Result<(String, PathBuf), String> {
     let (claim, folder) = text
         .split_once('=')
         .ok_or("CLAIM=DIR is accepted, such as data=/srv/data")?;
@@ -167,7 +167,7 @@ fn volume(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-fn volumes(given: &[(String, PathBuf)]) -> Result<BTreeMap<String, PathBuf>, Failure> {
+pub(super) fn volumes(given: &[(String, PathBuf)]) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let mut volumes = BTreeMap::new();
     for (claim, folder) in given {
         if volumes.insert(claim.clone(), folder.clone()).is_some() {
@@ -256,6 +256,11 @@ fn changed_at(path: &Path) -> Option<SystemTime> {
 }
 
 fn parse(path: &Path) -> Result<PruningRun, Failure> {
+    check(&read(path)?).map_err(|violations| refused(path, &violations))
+}
+
+/// What a file holds.
+pub(super) fn read(path: &Path) -> Result<serde_json::Value, Failure> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::new(
@@ -263,12 +268,11 @@ fn parse(path: &Path) -> Result<PruningRun, Failure> {
             format!("failed to read {shown}: {error}"),
         )
     })?;
-    let value: serde_json::Value = serde_saphyr::from_str(&text)
-        .map_err(|error| Failure::new(ExitCode::BadSpec, format!("{shown} is no YAML: {error}")))?;
-    check(&value).map_err(|violations| refused(path, &violations))
+    serde_saphyr::from_str(&text)
+        .map_err(|error| Failure::new(ExitCode::BadSpec, format!("{shown} is no YAML: {error}")))
 }
 
-fn refused(path: &Path, violations: &[darwinlm_api::Violation]) -> Failure {
+pub(super) fn refused(path: &Path, violations: &[darwinlm_api::Violation]) -> Failure {
     let all: Vec<_> = violations
         .iter()
         .map(|one| format!("{}: {one}", path.display()))

@@ -114,7 +114,7 @@ fn report(context: &Context, plan: &Plan, shape: &Shape) {
 }
 
 /// The failure of a source, by the field that names it.
-fn source_failure(field: &str, error: SourceError) -> Failure {
+pub(super) fn source_failure(field: &str, error: SourceError) -> Failure {
     let code = error.exit_code();
     Failure::new(code, format!("{field}: {error}"))
 }

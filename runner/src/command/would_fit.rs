@@ -45,37 +45,46 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
     let folder = prepared.model_folder(context).await?;
     let config = ModelConfig::open(&folder).or_fail(ExitCode::BadData, "config.json")?;
     let sizes = Sizes::of(&config, &prepared.plan);
-    let dense = sizes.dense_blocks();
-    let need = match task {
-        Task::Prepare { .. } | Task::Export { .. } | Task::CleanUp { .. } => return Ok(None),
-        Task::BuildDatabase { .. } => Need {
-            sizes,
-            fields: SEARCH_FIELDS,
-            bytes: Box::new(|sizes| sizes.building(1).max(sizes.teacher_pass())),
-        },
+    let kept = match task {
         Task::Search {
             pruning,
             target,
             settings,
             ..
-        } => {
-            let kept = kept(context, &prepared, pruning, *target, settings).await?;
-            Need {
-                sizes: Sizes {
-                    batch_sequences: settings.optimizer.batch_sequences,
-                    ..sizes
-                },
-                fields: SEARCH_FIELDS,
-                bytes: Box::new(move |sizes| sizes.trial(&kept)),
-            }
         }
-        Task::PostTrain {
+        | Task::PostTrain {
             pruning,
             target,
             settings,
-            training,
-        } => {
-            let kept = kept(context, &prepared, pruning, *target, settings).await?;
+            ..
+        } => kept(context, &prepared, pruning, *target, settings).await?,
+        _ => sizes.dense_blocks(),
+    };
+    let Some(need) = need(task, sizes, kept) else {
+        return Ok(None);
+    };
+    let (device, _) = open_device(context.spec.device)?;
+    Ok(Some(need.advice(device::capacity(device))))
+}
+
+/// The memory that a task takes whose candidates keep so much; `None` for tasks that compute nothing.
+pub(super) fn need(task: &Task, sizes: Sizes, kept: Vec<Kept>) -> Option<Need> {
+    Some(match task {
+        Task::Prepare { .. } | Task::Export { .. } | Task::CleanUp { .. } => return None,
+        Task::BuildDatabase { .. } => Need {
+            sizes,
+            fields: SEARCH_FIELDS,
+            bytes: Box::new(|sizes| sizes.building(1).max(sizes.teacher_pass())),
+        },
+        Task::Search { settings, .. } => Need {
+            sizes: Sizes {
+                batch_sequences: settings.optimizer.batch_sequences,
+                ..sizes
+            },
+            fields: SEARCH_FIELDS,
+            bytes: Box::new(move |sizes| sizes.trial(&kept)),
+        },
+        Task::PostTrain { training, .. } => {
             let teaches = training.distillation_percent > 0;
             Need {
                 sizes: Sizes {
@@ -89,13 +98,11 @@ async fn advice(context: &Context) -> Result<Option<String>, Failure> {
         }
         // the dense model is the largest that is measured or timed
         Task::Measure { .. } | Task::Evaluate { .. } => Need {
-            sizes,
             fields: SEARCH_FIELDS,
-            bytes: Box::new(move |sizes| sizes.evaluation(&dense)),
+            bytes: Box::new(|sizes| sizes.evaluation(&sizes.dense_blocks())),
+            sizes,
         },
-    };
-    let (device, _) = open_device(context.spec.device)?;
-    Ok(Some(need.advice(device::capacity(device))))
+    })
 }
 
 /// The genome that a search starts at: all others are about as large.

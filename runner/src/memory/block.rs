@@ -52,7 +52,7 @@ impl Sizes {
         vec![block; self.shape.blocks as usize]
     }
 
-    pub(super) fn block_weights(&self, kept: &[Kept], bytes: u64) -> u64 {
+    pub(crate) fn block_weights(&self, kept: &[Kept], bytes: u64) -> u64 {
         kept.iter().map(|kept| self.weights_of(kept, bytes)).sum()
     }
 

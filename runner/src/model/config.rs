@@ -74,6 +74,15 @@ impl ModelConfig {
         Self::resolve(raw)
     }
 
+    /// The same architecture with fewer blocks.
+    pub fn with_blocks(&self, blocks: usize) -> Self {
+        Self {
+            blocks,
+            windows: self.windows.iter().take(blocks).copied().collect(),
+            ..self.clone()
+        }
+    }
+
     /// The sizes that decide what a genome costs.
     pub fn shape(&self, attention_unit: AttentionUnit) -> Shape {
         let narrow = |size: i64| u32::try_from(size).expect("sizes of a model fit 32 bits");

@@ -48,27 +48,19 @@ impl DenseModel {
         device: Device,
     ) -> Result<Self, WeightsError> {
         let read = |name: &str, shape: &[i64]| checkpoint.weight(name, shape, kind, device);
-        let (vocabulary, hidden) = (config.vocabulary, config.hidden_size);
-        let blocks = (0..config.blocks)
-            .map(|index| load_block(&config, index, &read))
-            .collect::<Result<_, _>>()?;
-        let lm_head_VD = match config.tied_embeddings {
-            true => None,
-            false => Some(read("lm_head.weight", &[vocabulary, hidden])?),
-        };
-        let model = Model {
-            embeddings_VD: read("model.embed_tokens.weight", &[vocabulary, hidden])?,
-            blocks,
-            norm: RmsNorm {
-                weight_D: read("model.norm.weight", &[hidden])?,
-                epsilon: config.norm_epsilon,
-            },
-            lm_head_VD,
-            rope: config.rope,
-            compute: kind,
-        };
+        let model = assemble(&config, kind, &read)?;
         refuse_what_is_left_over(&model, checkpoint)?;
         Ok(Self { config, model })
+    }
+
+    /// A model of small random weights, which computes as fast as any other of its sizes.
+    pub fn random(config: ModelConfig, kind: Kind, device: Device) -> Self {
+        let small = |_: &str, shape: &[i64]| {
+            let weight = Tensor::randn(shape, (Kind::Float, device)) * 0.02;
+            Ok(weight.to_kind(kind))
+        };
+        let model = assemble(&config, kind, &small).expect("random weights have every shape");
+        Self { config, model }
     }
 
     /// A frozen copy of the output matrix [V, D] in its own memory: the teacher's, which stays as
@@ -83,6 +75,29 @@ type Read<'a> = dyn Fn(&str, &[i64]) -> Result<Tensor, WeightsError> + 'a;
 
 /// Tensors that old checkpoints carry and that follow from the configuration.
 const DERIVED: &str = ".rotary_emb.inv_freq";
+
+/// The model whose weights `read` gives.
+fn assemble(config: &ModelConfig, kind: Kind, read: &Read<'_>) -> Result<Model, WeightsError> {
+    let (vocabulary, hidden) = (config.vocabulary, config.hidden_size);
+    let blocks = (0..config.blocks)
+        .map(|index| load_block(config, index, read))
+        .collect::<Result<_, _>>()?;
+    let lm_head_VD = match config.tied_embeddings {
+        true => None,
+        false => Some(read("lm_head.weight", &[vocabulary, hidden])?),
+    };
+    Ok(Model {
+        embeddings_VD: read("model.embed_tokens.weight", &[vocabulary, hidden])?,
+        blocks,
+        norm: RmsNorm {
+            weight_D: read("model.norm.weight", &[hidden])?,
+            epsilon: config.norm_epsilon,
+        },
+        lm_head_VD,
+        rope: config.rope,
+        compute: kind,
+    })
+}
 
 fn refuse_what_is_left_over(model: &Model, checkpoint: &Checkpoint) -> Result<(), WeightsError> {
     let used: BTreeSet<String> = model.weights().into_iter().map(|(name, _)| name).collect();

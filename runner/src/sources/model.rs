@@ -96,6 +96,18 @@ impl ModelSource {
         }
     }
 
+    /// Fetches the configuration alone.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be fetched.
+    pub async fn fetch_configuration(&self, fetcher: &Fetcher<'_>) -> Result<(), SourceError> {
+        let name = "config.json";
+        match self.fetch_if_there(name, fetcher).await? {
+            true => Ok(()),
+            false => Err(self.missing(name)),
+        }
+    }
+
     /// Fetches everything but the weights: it says whether they are worth fetching.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod exit;
+mod forecast;
 mod latency;
 mod numerics;
 pub mod paths;
@@ -10,6 +11,10 @@ mod schema;
 mod spec;
 
 pub use exit::ExitCode;
+pub use forecast::{
+    Forecast, ForecastRequest, MemoryForecast, RATES_VERSION, Rates, SearchForecast,
+    StorageForecast, TaskTime, TimeForecast,
+};
 pub use latency::{ForwardPass, LATENCY_VERSION, LatencyRecord, StoredLatency};
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
 pub use plan::{Fetched, Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};

@@ -4,15 +4,12 @@ use clap::Args;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{Failure, Place};
+use super::{Failure, MANAGER, Place};
 
 pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   darwinlm suspend smollm2 -n research   its workers leave; what is stored stays
   darwinlm resume smollm2 -n research    the search goes on where it was";
-
-/// The field manager of what this command changes.
-const MANAGER: &str = "darwinlm-cli";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Rest {

@@ -22,13 +22,6 @@ use crate::prune::{CalibrationSettings, PruneError, build_module, calibrate};
 use crate::stitch::columns_per_unit;
 use crate::tokens::Sequences;
 
-/// On the CPU, Hessians of a range of blocks are held at once up to this many bytes.
-const HESSIAN_BYTES: u64 = 4 << 30;
-
-/// On a device, the hundredths of what is free for Hessians that they may take: the rest is for
-/// what lies between tensors.
-const HESSIAN_PERCENT: u64 = 90;
-
 /// The unit of progress once the Hessians are there.
 pub(super) const MODULES: &str = "modules";
 
@@ -59,20 +52,10 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Contiguous ranges of blocks: at least one a worker, and more if their Hessians do not fit.
+    /// The ranges of blocks that workers share.
     pub(super) fn ranges(&self, workers: u32) -> Vec<Range<u32>> {
-        let shape = &self.recipe.shape;
-        let room = match device::capacity(self.dense.model.device()) {
-            None => HESSIAN_BYTES,
-            Some(bytes) => bytes.saturating_sub(self.sizes.building(0)) / 100 * HESSIAN_PERCENT,
-        };
-        let fitting = (room / self.sizes.hessians()).max(1);
-        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
-        let blocks = fitting.min(shape.blocks.div_ceil(workers.max(1)));
-        let starts = (0..shape.blocks).step_by(blocks as usize);
-        starts
-            .map(|start| start..start.saturating_add(blocks).min(shape.blocks))
-            .collect()
+        let capacity = device::capacity(self.dense.model.device());
+        self.sizes.block_ranges(capacity, workers)
     }
 
     /// Whether every module of the range is in the store.

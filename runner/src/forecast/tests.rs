@@ -1,0 +1,1 @@
+use darwinlm_search::{AttentionUnit, FitnessKind, Genome, Ladder, Level, PerKind, SelectionStep};
