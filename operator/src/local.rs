@@ -15,8 +15,8 @@ mod worker;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use darwinlm_api::PruningRunStatus;
 use darwinlm_api::conditions::{self, ConditionType, Reason};
+use darwinlm_api::{ForecastStatus, PruningRunStatus};
 use darwinlm_task::{EvaluationReport, ExitCode, Outcome, TaskKind};
 use k8s_openapi::jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +48,8 @@ pub enum Finished {
         evaluation: Option<Box<EvaluationReport>>,
         /// URLs of what was exported.
         exports: Vec<String>,
+        /// What the run was expected to take, if the file says so, and how far that was off.
+        forecast: Option<ForecastStatus>,
         /// Why the search ended before its last generation, if it did.
         budget_spent: Option<String>,
     },
@@ -223,6 +225,7 @@ impl LocalRun {
                     .jobs_of(TaskKind::Evaluate)
                     .find_map(|job| job.report.as_ref()?.evaluation.clone())
                     .map(Box::new),
+                forecast: self.status.forecast,
                 budget_spent: self.budget_spent(),
                 exports: self
                     .status

@@ -47,3 +47,5 @@ fn pruning(columns: f64, rows: f64, levels: f64) -> f64 {
     2.0 * columns.powi(3) + levels * rows * columns.powi(2)
 }
 
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use darwinlm_tests::cluster::Namespace;
-use darwinlm_tests::local::{Finished, TINY_RUN, finish};
+use darwinlm_tests::local::{Finished, Local, TINY_RUN, finish};
 use darwinlm_tests::operator::install_definition;
 use darwinlm_tests::programs::program;
 use serde_json::json;
@@ -101,4 +101,39 @@ fn a_run_is_explained_suspended_resumed_and_watched_to_its_end() {
     say(&namespace, "OutOfMemory", "it does not fit", "False");
     let failed = of(&["watch", "tiny"]);
     assert_eq!(failed.code, Some(1), "{}", failed.stdout);
+}
+
+#[test]
+fn a_plan_that_fits_is_applied_with_what_it_is_expected_to_take() {
+    install_definition();
+    let namespace = Namespace::new("planned");
+    let world = Local::new();
+    let (file, model) = (world.yaml(), world.path().join("model"));
+    let text = |path: &std::path::Path| path.to_str().expect("the path is text").to_owned();
+    let (file, model) = (text(&file), text(&model));
+    let plan = |more: &[&str]| {
+        let asked = [
+            "plan", "-f", &file, "--model", &model, "--apply", "-n", "planned",
+        ];
+        darwinlm(&[&asked, more].concat())
+    };
+    let large = plan(&["--memory", "1Mi"]);
+    assert_eq!(large.code, Some(12), "{}", large.stderr);
+    let there = namespace.kubectl(&["get", "pruningruns", "-o", "name"]);
+    assert_eq!(there, "", "what does not fit is not applied");
+    let told = plan(&[]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.contains("tiny is applied"), "{}", told.stdout);
+    let run = namespace.get("prun/tiny");
+    let expected = &run["metadata"]["annotations"]["darwinlm.io/forecast-gpu-seconds"];
+    let seconds: Option<u64> = expected.as_str().and_then(|text| text.parse().ok());
+    assert!(seconds.is_some_and(|seconds| seconds > 0), "{expected}");
+    assert_eq!(run["spec"]["search"]["seed"], 3);
+    // Its own field manager: who applies the file again meets no conflict with the operator.
+    let managers = run["metadata"]["managedFields"].as_array().cloned();
+    let managers = managers.unwrap_or_default();
+    let ours = managers.iter().any(|of| of["manager"] == "darwinlm-cli");
+    assert!(ours, "{managers:?}");
+    let again = plan(&[]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
 }

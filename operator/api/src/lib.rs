@@ -44,9 +44,9 @@ pub use references::{ConfigMapRef, SecretRef};
 pub use retention::Retain;
 pub use search::{Exchange, Fitness, Optimizer, Search, SelectionStep};
 pub use status::{
-    ArtifactsStatus, EvaluationStatus, GenomeStatus, GpuSeconds, HeldBy, HeldStatus, LatencyStatus,
-    Measured, MeasuredLatency, PostTrainingStatus, PruningRunStatus, SearchStatus, Stage, Survivor,
-    TaskScore, TrialCounts, Validation,
+    ArtifactsStatus, EvaluationStatus, ForecastStatus, GenomeStatus, GpuSeconds, HeldBy,
+    HeldStatus, LatencyStatus, Measured, MeasuredLatency, PostTrainingStatus, PruningRunStatus,
+    SearchStatus, Stage, Survivor, TaskScore, TrialCounts, Validation,
 };
 pub use target::{Target, TargetError, TargetKind};
 pub use worker::{

@@ -50,6 +50,9 @@ pub struct PruningRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub gpu_hours: Option<String>,
+    /// What the run was expected to take, where `darwinlm plan --apply` has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastStatus>,
     /// How far post-training is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_training: Option<PostTrainingStatus>,
@@ -272,6 +275,19 @@ pub struct HeldBy {
     /// Of these, before its process started.
     #[schemars(range(min = 0))]
     pub starting_seconds: i64,
+}
+
+/// What a run was expected to take, and how far that was off.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastStatus {
+    /// GPU seconds of all tasks together.
+    #[schemars(range(min = 1))]
+    pub gpu_seconds: i64,
+    /// Once the run has succeeded: how many percent more it took, less where negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -100, max = 1_000_000))]
+    pub error_percent: Option<i32>,
 }
 
 /// How far post-training is.

@@ -44,7 +44,12 @@ pub(super) struct Plan {
     #[arg(long, value_name = "DIR|URL")]
     model: Option<String>,
     /// Numbers of workers to compare with the spec's own
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,4,8,16")]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16"
+    )]
     workers: Vec<NonZeroU32>,
     /// Memory of a worker's device, such as 80Gi; by default what the rates' device has, or the
     /// memory limit of a worker that computes on the CPU
@@ -85,9 +90,10 @@ pub(super) async fn plan(arguments: Plan) -> Result<(), Failure> {
         save_rates(path, &forecast.rates)?;
     }
     let text = match arguments.json {
-        true => serde_json::to_string(&forecast)
-            .map_err(|error| Failure::new(ExitCode::Bug, error))?
-            + "\n",
+        true => {
+            serde_json::to_string(&forecast).map_err(|error| Failure::new(ExitCode::Bug, error))?
+                + "\n"
+        }
         false => table::page(&validated, &forecast),
     };
     // Who reads no further has seen enough.
@@ -131,8 +137,8 @@ fn read_rates(path: &std::path::Path) -> Result<Rates, Failure> {
 }
 
 fn save_rates(path: &std::path::Path, rates: &Rates) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(rates)
-        .map_err(|error| Failure::new(ExitCode::Bug, error))?;
+    let text =
+        serde_json::to_string_pretty(rates).map_err(|error| Failure::new(ExitCode::Bug, error))?;
     super::report::write(path, &(text + "\n")).map_err(|error| {
         let shown = path.display();
         Failure::new(ExitCode::Usage, format!("failed to write {shown}: {error}"))

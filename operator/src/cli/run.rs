@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use darwinlm_api::{PruningRun, check, check_update};
+use darwinlm_api::{ForecastStatus, PruningRun, check, check_update};
 use darwinlm_search::{Entry, Genome, Problem};
 use darwinlm_store::{Ledger, Store};
 use darwinlm_task::paths::RunPaths;
@@ -100,6 +100,7 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             digest,
             evaluation,
             exports,
+            forecast,
             budget_spent,
         } => {
             if let Some(words) = budget_spent {
@@ -113,6 +114,13 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             }
             for export in exports {
                 println!("exported to {export}");
+            }
+            if let Some(ForecastStatus {
+                gpu_seconds,
+                error_percent: Some(percent),
+            }) = forecast
+            {
+                println!("{gpu_seconds} GPU seconds were forecast: it took {percent:+} %");
             }
             println!("{digest}");
             Ok(())

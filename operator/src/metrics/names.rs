@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Metrics, runs::gauges};
 
 /// Every name. Somebody's dashboard or alert breaks when one of them goes.
-const NAMES: [&str; 31] = [
+const NAMES: [&str; 33] = [
     "darwinlm_api_requests_total",
     "darwinlm_build_info",
     "darwinlm_definition_missing_fields",
@@ -22,6 +22,8 @@ const NAMES: [&str; 31] = [
     "darwinlm_run_evaluated_kl",
     "darwinlm_run_evaluated_parameters",
     "darwinlm_run_fitness",
+    "darwinlm_run_forecast_error_ratio",
+    "darwinlm_run_forecast_gpu_seconds",
     "darwinlm_run_generation",
     "darwinlm_run_generations",
     "darwinlm_run_gpu_seconds",

@@ -5,8 +5,8 @@ pub(super) mod gauges;
 use std::sync::Arc;
 
 use darwinlm_api::{
-    EvaluationStatus, GenomeStatus, GpuSeconds, LatencyStatus, PostTrainingStatus, PruningRun,
-    PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
+    EvaluationStatus, ForecastStatus, GenomeStatus, GpuSeconds, LatencyStatus, PostTrainingStatus,
+    PruningRun, PruningRunStatus, SearchStatus, Survivor, TrialCounts, Validation,
     conditions::{self, ConditionType},
 };
 use gauges::Gauges;
@@ -78,6 +78,7 @@ impl Series<'_> {
             gpu_seconds,
             held: _,
             gpu_hours: _,
+            forecast,
             post_training,
             evaluation,
             artifacts: _,
@@ -105,6 +106,20 @@ impl Series<'_> {
         }
         if let Some(seconds) = gpu_seconds {
             self.set_gpu_seconds(*seconds);
+        }
+        if let Some(ForecastStatus {
+            gpu_seconds,
+            error_percent,
+        }) = forecast
+        {
+            self.put(&self.gauges.forecast, &[], *gpu_seconds as f64);
+            if let Some(percent) = error_percent {
+                self.put(
+                    &self.gauges.forecast_error,
+                    &[],
+                    f64::from(*percent) / 100.0,
+                );
+            }
         }
         if let Some(PostTrainingStatus { tokens, loss }) = post_training {
             self.put(&self.gauges.training_tokens, &[], *tokens as f64);

@@ -6,6 +6,7 @@ mod claims;
 mod decision;
 mod failure;
 mod fold;
+mod forecast;
 mod objection;
 mod seconds;
 mod speak;
@@ -67,6 +68,7 @@ pub fn decide(run: &ValidatedRun, observed: &Observed, now: Timestamp) -> Decisi
         &mut status,
         now,
     );
+    status.forecast = forecast::held_against(run, &status, ended.as_ref());
     let at_work = matches!(step, Step::Start(_) | Step::Hold(..) | Step::Await(..))
         || matches!(step, Step::Watch(job)
             if !run.suspend || !job.state.is_suspended() || holds_devices(job));

@@ -67,6 +67,8 @@ pub struct ValidatedRun {
     pub generations_per_job: u32,
     /// Device seconds after which the search ends at the next boundary of a generation.
     pub budget_gpu_seconds: Option<u64>,
+    /// Device seconds that the run is expected to take, where somebody has said so.
+    pub forecast_gpu_seconds: Option<u64>,
     /// Whether the run holds no workers for now.
     pub suspend: bool,
     /// What of its own prefix stays when it is deleted.
@@ -244,6 +246,7 @@ pub fn validate(run: &PruningRun, placement: &Placement) -> Result<ValidatedRun,
             spec.search.generations_per_job,
         )?,
         budget_gpu_seconds,
+        forecast_gpu_seconds: identity::forecast(run)?,
         suspend: spec.suspend,
         retain: spec.retain,
         queue: queue(spec, placement),

@@ -8,7 +8,7 @@ use darwinlm_search::{
 };
 use darwinlm_task::{
     DeviceClass, ExitCode, Forecast, ForecastRequest, MemoryForecast, NumericsPlan, PruningSpec,
-    RATES_VERSION, Rates, Task, TargetSpec,
+    RATES_VERSION, Rates, TargetSpec, Task,
 };
 use tokio::task::block_in_place;
 
@@ -29,8 +29,8 @@ pub(super) async fn forecast() -> Result<(), Failure> {
     std::io::stdin()
         .read_to_string(&mut text)
         .or_fail(ExitCode::Usage, "failed to read standard input")?;
-    let request: ForecastRequest = serde_json::from_str(&text)
-        .or_fail(ExitCode::Usage, "standard input holds no request")?;
+    let request: ForecastRequest =
+        serde_json::from_str(&text).or_fail(ExitCode::Usage, "standard input holds no request")?;
     let scratch = Scratch::new()?;
     let config = configuration(&request, &scratch.0).await?;
     let told = block_in_place(|| answer(&request, &config, started.elapsed(), &scratch.0))?;
@@ -132,12 +132,21 @@ fn answer(
     } = asked(&request.chain)?;
     let rates = match &request.rates {
         Some(rates) => checked(rates)?,
-        None => measured(request, config, data.sequence_length, pruning, opening, scratch)?,
+        None => measured(
+            request,
+            config,
+            data.sequence_length,
+            pruning,
+            opening,
+            scratch,
+        )?,
     };
     let numerics = numerics(rates.device_class, threads);
     let shape = config.shape(pruning.attention_unit);
     let in_latency = pruning.spacing.is_measured() || target.is_measured();
-    let table = in_latency.then(|| as_if_timed(&shape, pruning)).transpose()?;
+    let table = in_latency
+        .then(|| as_if_timed(&shape, pruning))
+        .transpose()?;
     let ladders = ladders(&shape, pruning, table.as_ref())?;
     target::check(&shape, &ladders, table.as_ref(), target)?;
     let start = start(&shape, &ladders, table.as_ref(), target)?;
@@ -206,7 +215,10 @@ fn checked(rates: &Rates) -> Result<Rates, Failure> {
         ("copy", rates.copy),
         ("read", rates.read),
     ];
-    match all.iter().find(|(_, rate)| !(rate.is_finite() && *rate > 0.0)) {
+    match all
+        .iter()
+        .find(|(_, rate)| !(rate.is_finite() && *rate > 0.0))
+    {
         None => Ok(rates.clone()),
         Some((name, found)) => Err(Failure::new(
             ExitCode::BadData,
@@ -301,11 +313,7 @@ fn stored_bytes(config: &ModelConfig) -> u64 {
     }
 }
 
-fn memory(
-    request: &ForecastRequest,
-    run: &Run<'_>,
-    available: Option<u64>,
-) -> Vec<MemoryForecast> {
+fn memory(request: &ForecastRequest, run: &Run<'_>, available: Option<u64>) -> Vec<MemoryForecast> {
     let needs = request.chain.iter().filter_map(|task| {
         let need = would_fit::need(task, run.sizes.clone(), run.candidate())?;
         let bytes = (need.bytes)(&need.sizes);

@@ -266,8 +266,9 @@ impl Bench<'_> {
         };
         let copying = self.seconds(|| Ok::<_, TrainError>(Trainer::new(model, settings)))?;
         let mut trainer = Trainer::new(model, settings);
-        let mut step =
-            |batch: &Minibatch| self.seconds(|| trainer.train(&self.pool, batch, &self.cancel, &mut |_| {}));
+        let mut step = |batch: &Minibatch| {
+            self.seconds(|| trainer.train(&self.pool, batch, &self.cancel, &mut |_| {}))
+        };
         let short = Minibatch {
             sequences: vec![0],
             tokens: 2,
@@ -304,7 +305,10 @@ impl Bench<'_> {
             let hessian_NN = hessian_NN.narrow(1, 0, columns).contiguous();
             let ladder = Ladder::spaced(units, levels, 1)?;
             let once = || no_grad(|| build_module(&owner_RN, &hessian_NN, width, &ladder, 10));
-            let (rows, made) = (f64::from(shape.hidden), ladder.as_slice().len() as f64 - 1.0);
+            let (rows, made) = (
+                f64::from(shape.hidden),
+                ladder.as_slice().len() as f64 - 1.0,
+            );
             Ok(pruning(columns as f64, rows, made) / self.seconds(once)?)
         };
         let rates = [

@@ -93,8 +93,7 @@ impl Clock<'_> {
                     + own.iter().map(|kept| prune(kept) + written).sum::<f64>()
             })
             .collect();
-        let taught =
-            run.tokens(&run.data.fitness) as f64 + run.tokens(&run.data.validation) as f64;
+        let taught = run.tokens(&run.data.fitness) as f64 + run.tokens(&run.data.validation) as f64;
         let teachers = forward(run.shape(), &self.dense, taught, length) / rates.forward;
         shares.push(teachers + run.teacher_bytes() as f64 / rates.read);
         let mut busy = vec![0.0_f64; workers as usize];

@@ -121,7 +121,10 @@ async fn ask(request: &ForecastRequest) -> Result<Forecast, Failure> {
     if output.status.success() {
         return serde_json::from_slice(&output.stdout).map_err(|error| failed(&error));
     }
-    let code = output.status.code().and_then(|code| u8::try_from(code).ok());
+    let code = output
+        .status
+        .code()
+        .and_then(|code| u8::try_from(code).ok());
     let mut message = last
         .strip_prefix("error: ")
         .map_or_else(|| format!("{}: {last}", output.status), str::to_owned);

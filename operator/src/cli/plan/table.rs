@@ -25,7 +25,11 @@ fn line(name: &str, text: &str) -> String {
 fn what(forecast: &Forecast) -> String {
     let (dense, left) = (forecast.dense_parameters, forecast.target_parameters);
     let percent = (left * 100).checked_div(dense).unwrap_or(100);
-    let model = format!("{} parameters in {} blocks", grouped(dense), forecast.blocks);
+    let model = format!(
+        "{} parameters in {} blocks",
+        grouped(dense),
+        forecast.blocks
+    );
     let target = format!("{} parameters, {percent} % of dense", grouped(left));
     line("model", &model) + &line("target", &target)
 }
@@ -119,7 +123,11 @@ fn by_workers(forecast: &Forecast) -> String {
         let (seconds, held) = (of_number.seconds(), of_number.device_seconds());
         lines += &row("", Some(of_number.search_workers), seconds, held, idle);
     }
-    if forecast.times.len() > 1 { lines } else { String::new() }
+    if forecast.times.len() > 1 {
+        lines
+    } else {
+        String::new()
+    }
 }
 
 /// After which generation the budget ends the search, if it does.
@@ -148,7 +156,9 @@ fn reached(times: &TimeForecast, generations: u32, budget: f64) -> u32 {
     let searching = of(|task| task.task == TaskKind::Search);
     let each = (searching / f64::from(generations.max(1))).max(f64::MIN_POSITIVE);
     // The search ends at the first end of a generation at which the budget is spent.
-    let ends = ((budget - before) / each).ceil().clamp(0.0, f64::from(generations));
+    let ends = ((budget - before) / each)
+        .ceil()
+        .clamp(0.0, f64::from(generations));
     ends as u32
 }
 
@@ -164,7 +174,8 @@ fn hours(seconds: f64) -> String {
 
 /// In its two largest units.
 fn duration(seconds: f64) -> String {
-    let whole = k8s_openapi::jiff::SignedDuration::from_secs(seconds.ceil().clamp(0.0, 1e12) as i64);
+    let whole =
+        k8s_openapi::jiff::SignedDuration::from_secs(seconds.ceil().clamp(0.0, 1e12) as i64);
     crate::cli::cluster::said(whole)
 }
 
@@ -183,3 +194,5 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
+#[cfg(test)]
+mod tests;

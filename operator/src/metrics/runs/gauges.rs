@@ -62,6 +62,10 @@ gauges! {
     budget "darwinlm_run_budget_gpu_seconds" [] "GPU seconds that the run may spend, if limited.";
     spent "darwinlm_run_spent_gpu_seconds" []
         "GPU seconds that the budget is held against, when the last generation ended.";
+    forecast "darwinlm_run_forecast_gpu_seconds" []
+        "GPU seconds that the run is expected to take, where `darwinlm plan` has said so.";
+    forecast_error "darwinlm_run_forecast_error_ratio" []
+        "Once the run has succeeded: GPU seconds taken over those forecast, less 1.";
     training_tokens "darwinlm_run_post_training_tokens" []
         "Tokens that post-training has trained on.";
     training_tokens_asked "darwinlm_run_post_training_tokens_asked" []

@@ -25,6 +25,7 @@ fn run(name: &str) -> Arc<PruningRun> {
                 "spentGpuSeconds": 16,
             },
             "gpuSeconds": {"useful": 10, "starting": 1, "waiting": 2, "lost": 3},
+            "forecast": {"gpuSeconds": 20, "errorPercent": -20},
             "postTraining": {"tokens": 4096, "loss": "2.5"},
             "evaluation": {
                 "validation": {"pruned": {"perplexity": "12.5", "kl": "0.25", "parameters": 7}},
@@ -55,6 +56,8 @@ fn a_runs_series_are_these() {
         r#"darwinlm_run_gpu_seconds{cause="lost",name="a",namespace="research"} 3"#,
         r#"darwinlm_run_budget_gpu_seconds{name="a",namespace="research"} 7200"#,
         r#"darwinlm_run_spent_gpu_seconds{name="a",namespace="research"} 16"#,
+        r#"darwinlm_run_forecast_gpu_seconds{name="a",namespace="research"} 20"#,
+        r#"darwinlm_run_forecast_error_ratio{name="a",namespace="research"} -0.2"#,
         r#"darwinlm_run_post_training_tokens{name="a",namespace="research"} 4096"#,
         r#"darwinlm_run_post_training_tokens_asked{name="a",namespace="research"} 1048576"#,
         r#"darwinlm_run_evaluated_kl{model="pruned",name="a",namespace="research"} 0.25"#,

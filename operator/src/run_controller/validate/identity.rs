@@ -1,13 +1,16 @@
-//! Who a run is.
+//! Who a run is, and what its annotations say.
 
 use darwinlm_api::PruningRun;
 use darwinlm_task::RunIdentity;
 
 use super::Rejection;
-use crate::names::LONGEST_RUN_NAME;
+use crate::names::{ANNOTATION_FORECAST, LONGEST_RUN_NAME};
 
 /// The namespace of a run that no API server has seen.
 const LOCAL: &str = "local";
+
+/// More than a run of 1024 workers takes in 10,000 years.
+const MOST_SECONDS: u64 = 1_000_000_000_000_000;
 
 /// Reads namespace, name and UID.
 pub(super) fn identity(run: &PruningRun) -> Result<RunIdentity, Rejection> {
@@ -41,4 +44,21 @@ pub(super) fn identity(run: &PruningRun) -> Result<RunIdentity, Rejection> {
         name,
         uid,
     })
+}
+
+/// Reads the device seconds that the run is expected to take.
+pub(super) fn forecast(run: &PruningRun) -> Result<Option<u64>, Rejection> {
+    let annotations = run.metadata.annotations.as_ref();
+    let Some(text) = annotations.and_then(|all| all.get(ANNOTATION_FORECAST)) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seconds @ 1..=MOST_SECONDS) => Ok(Some(seconds)),
+        _ => Err(Rejection::invalid(
+            &format!("metadata.annotations[{ANNOTATION_FORECAST}]"),
+            format_args!(
+                "is {text:?}; accepted: a whole number of seconds from 1 to {MOST_SECONDS}"
+            ),
+        )),
+    }
 }
