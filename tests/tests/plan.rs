@@ -84,18 +84,12 @@ fn what_is_planned_is_what_ledger_and_store_hold_afterwards() {
             "{what}: {said} bytes were planned; {bytes} are there in {files} files"
         );
     }
-    let dense = before["denseParameters"].as_u64().expect("it is told");
-    let survivor = before["targetParameters"].as_u64().expect("it is told");
-    let entry =
-        fs::read_to_string(world.store().join(Local::ledger_entry(5))).expect("it is there");
-    let entry: Value = serde_json::from_str(&entry).expect("it is JSON");
-    let found = entry["entry"]["Generation"]["survivor"]["parameters"].as_u64();
-    assert!(survivor < dense);
-    assert_eq!(
-        found,
-        Some(survivor),
-        "a level target keeps the sums of levels"
-    );
+    let measured = world.store().join("runs/local.tiny/evaluation.json");
+    let measured = fs::read_to_string(measured).expect("it is there");
+    let measured: Value = serde_json::from_str(&measured).expect("it is JSON");
+    let of = |model: &str| measured["report"][model]["parameters"].as_u64();
+    assert_eq!(of("dense"), before["denseParameters"].as_u64());
+    assert_eq!(of("uniform"), before["targetParameters"].as_u64());
 }
 
 #[test]
@@ -140,7 +134,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
     assert_eq!(told.code, Some(12), "{}", told.stderr);
     assert!(told.stdout.contains("does not fit"), "{}", told.stdout);
     for words in [
-        "the run does not fit: build-database: it takes ",
+        "the run does not fit: search: it takes ",
         "the device has 1024.0 KiB",
         "spec.data.calibration.sequenceLength",
     ] {
