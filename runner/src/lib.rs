@@ -19,6 +19,7 @@ pub mod failure;
 pub mod fitness;
 pub mod latency;
 pub mod memory;
+pub mod metric_names;
 pub mod metrics;
 pub mod model;
 pub mod no_grad;
