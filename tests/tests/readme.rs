@@ -61,6 +61,10 @@ const COMMANDS: &[(&str, By)] = &[
     ),
     ("darwinlm run -f tests/demo.yaml ", By::TheDemo),
     ("make demo", By::TheDemo),
+    (
+        "make e2e",
+        By::Suite(".ci/run", &["exec make lint test e2e"]),
+    ),
     ("make help", By::Here),
     (
         "make test",
@@ -149,9 +153,11 @@ fn plain(command: &str) -> &str {
 }
 
 fn by(command: &str) -> Option<&'static (&'static str, By)> {
-    let known = COMMANDS
-        .iter()
-        .filter(|(start, _)| plain(command).starts_with(start.trim_end()));
+    let begins = |start: &str| {
+        let rest = plain(command).strip_prefix(start.trim_end());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ') || start.ends_with('='))
+    };
+    let known = COMMANDS.iter().filter(|(start, _)| begins(start));
     known.max_by_key(|(start, _)| start.len())
 }
 
