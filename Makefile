@@ -66,11 +66,18 @@ bench-operator: ## a thousand runs on hollow nodes: the operator's latency, memo
 	cargo build --release -p darwinlm-operator
 	tests/bench_operator.sh
 
-crds: ## write what is generated: crds/, the chart's copy, REFERENCE.md, the task schemas
-	cargo run -q -p darwinlm-api --example crd > crds/pruningruns.darwinlm.io.yaml
+# Of the whole workspace, as the tests are built: of one package alone, dependencies would be built anew. The guide is made last, of the
+# workers' metrics, too.
+GENERATE = cargo build -q --release --workspace
+crds: libtorch ## write what is generated: crds/, the chart's copy, both references, the workers' metrics, the task schemas
+	$(GENERATE) --example crd --example reference --example metrics --example schemas
+	$(RELEASE)/examples/crd > crds/pruningruns.darwinlm.io.yaml
 	cp crds/pruningruns.darwinlm.io.yaml charts/darwinlm/crd/
-	cargo run -q -p darwinlm-api --example reference > operator/api/REFERENCE.md
-	cargo run -q -p darwinlm-task --example schemas
+	$(RELEASE)/examples/reference > operator/api/REFERENCE.md
+	$(RELEASE)/examples/schemas
+	$(RELEASE)/examples/metrics > runner/metrics.txt
+	$(GENERATE) --example guide
+	$(RELEASE)/examples/guide > operator/guides/reference.md
 
 dashboards: ## write charts/darwinlm/dashboards: what charts/dashboards builds with Grafana's SDK
 	cd charts/dashboards && GOFLAGS=-mod=readonly GOWORK=off go run . ../darwinlm/dashboards

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod progress_client;
 pub mod question;
 pub mod readiness;
+pub mod reference;
 pub mod report;
 pub mod run_controller;
 pub mod server;

@@ -1,15 +1,17 @@
 //! What the operator counts about itself, and the text that Prometheus reads.
 
 mod api_requests;
+mod described;
 mod runs;
 
 use std::{sync::Arc, time::Duration};
 
 pub use api_requests::{Count, CountLayer};
 use darwinlm_api::PruningRun;
+pub use described::Described;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector,
 };
 
 /// The operator's own series; cheap to clone.
@@ -33,6 +35,19 @@ pub struct Metrics {
 impl Metrics {
     /// Registers every series.
     pub fn new() -> Self {
+        Self::registered(|_| ())
+    }
+
+    /// What every series is called and means, those of runs included.
+    pub fn described() -> Vec<Described> {
+        let mut all = runs::described();
+        Self::registered(|collector| all.extend(Described::of(collector)));
+        all.sort();
+        all
+    }
+
+    /// Registers every series, and tells of each.
+    fn registered(mut tell: impl FnMut(&dyn Collector)) -> Self {
         let counters = |name, help, label| {
             IntCounterVec::new(Opts::new(name, help), &[label]).expect("a name and a label")
         };
@@ -103,7 +118,8 @@ impl Metrics {
         for result in ["success", "error"] {
             metrics.reconciles.with_label_values(&[result]);
         }
-        let register = |collector| {
+        let mut register = |collector: Box<dyn Collector>| {
+            tell(&*collector);
             metrics
                 .registry
                 .register(collector)

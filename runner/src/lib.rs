@@ -20,6 +20,7 @@ pub mod fitness;
 pub mod forecast;
 pub mod latency;
 pub mod memory;
+pub mod metric_names;
 pub mod metrics;
 pub mod model;
 pub mod no_grad;

@@ -75,7 +75,7 @@ fn the_examples_are_accepted_strictly_and_show_their_columns() {
         let (accepted, said) = try_kubectl(&arguments, Some(&yaml));
         assert!(accepted, "{said}\n{yaml}");
     }
-    let table = namespace.kubectl(&["get", "prun"]);
+    let table = namespace.kubectl(&["get", "pruningruns"]);
     for column in ["STAGE", "PROGRESS", "FITNESS", "PARAMS", "GPU-H", "AGE"] {
         assert!(table.contains(column), "{table}");
     }

@@ -5,11 +5,12 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+mod remedy;
 mod stall;
 mod words;
 
 pub use stall::{Stall, stalled};
-pub use words::{ConditionType, Reason, UnknownWord};
+pub use words::{ConditionType, EventReason, Reason, UnknownWord};
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

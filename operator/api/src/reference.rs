@@ -1,13 +1,10 @@
-//! The reference of every field, condition and reason, written from the schema itself.
+//! The reference of every field and rule, written from the schema itself.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::{
-    conditions::{ConditionType, Reason, Stall},
-    manifest,
-};
+use crate::manifest;
 
 /// Fields that are Kubernetes' own below the first level, and where they are described.
 const FOREIGN: [&str; 5] = [
@@ -37,7 +34,9 @@ pub fn reference() -> String {
     }
     text.push_str("\n## Rules across fields\n\n");
     rules(schema, "", &mut text);
-    words(&mut text);
+    text.push_str(
+        "\nConditions, reasons, events, metrics and alerts: [what runs say](../guides/reference.md).\n",
+    );
     text
 }
 
@@ -152,25 +151,5 @@ fn rules(schema: &Value, path: &str, text: &mut String) {
             format!("{path}.{name}")
         };
         rules(property, &path, text);
-    }
-}
-
-fn words(text: &mut String) {
-    text.push_str("\n## Conditions\n\n| type | meaning |\n|---|---|\n");
-    for word in ConditionType::ALL {
-        let _ = writeln!(text, "| `{word}` |{} |", word.meaning());
-    }
-    text.push_str("\n## Reasons\n\n| reason | meaning |\n|---|---|\n");
-    for word in Reason::ALL {
-        let _ = writeln!(text, "| `{word}` |{} |", word.meaning());
-    }
-    text.push_str(
-        "\n## Why a run does not move\n\nEvery cause that `Progressing=False` tells, the weightiest first: \
-         where several hold, the first is told. The message holds who said what, and the remedy.\n\n\
-         | what is seen | reason | remedy |\n|---|---|---|\n",
-    );
-    for stall in Stall::ALL {
-        let (seen, reason, remedy) = (stall.seen().trim(), stall.reason(), stall.remedy());
-        let _ = writeln!(text, "| {seen} | `{reason}` | {remedy} |");
     }
 }

@@ -13,6 +13,13 @@ use gauges::Gauges;
 use kube::ResourceExt;
 use prometheus::{GaugeVec, proto::MetricFamily};
 
+use super::Described;
+
+/// What each family is called and means.
+pub(super) fn described() -> Vec<Described> {
+    Gauges::new().described()
+}
+
 /// The families that have at least one series.
 pub(super) fn families(runs: &[Arc<PruningRun>]) -> Vec<MetricFamily> {
     let gauges = Gauges::new();

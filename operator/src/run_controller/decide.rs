@@ -24,7 +24,7 @@ use crate::run_controller::validate::{Rejection, ValidatedRun};
 
 pub use claims::asks_for_claims;
 pub use decision::{Action, Decision, Ended, NewJob};
-pub use failure::{ATTEMPTS, Failure};
+pub use failure::{ATTEMPTS, Failure, reason_of_exit};
 use objection::Objection;
 use step::Step;
 

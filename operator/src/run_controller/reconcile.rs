@@ -264,7 +264,7 @@ impl Voice<'_> {
         let changes = changes(known, &status, applied, *own_job);
         for change in &changes {
             tracing::info!(
-                reason = change.reason(),
+                reason = change.reason().as_str(),
                 note = change.note(),
                 "the run has changed"
             );

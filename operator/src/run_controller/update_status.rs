@@ -152,7 +152,7 @@ pub async fn write(
 pub async fn publish(recorder: &Recorder, run: &PruningRun, changes: Vec<Change>) {
     let regarding = run.object_ref(&());
     for change in changes {
-        let reason = change.reason();
+        let reason = change.reason().as_str();
         let event = Event {
             type_: if change.is_warning() {
                 EventType::Warning

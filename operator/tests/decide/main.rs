@@ -21,10 +21,7 @@ use darwinlm_operator::run_controller::observed::{
     Held, JobState, Observed, ObservedClaim, ObservedJob, Waiting,
 };
 use darwinlm_operator::run_controller::validate::{Rejection, ValidatedRun};
-use darwinlm_task::{
-    ExitCode, GpuSeconds, Outcome, REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE, Task, TaskKind,
-    TrainingReport,
-};
+use darwinlm_task::{ExitCode, FailureReason, GpuSeconds, Outcome, Task, TaskKind, TrainingReport};
 
 use given::{Told, at, claim, edited_run, job, line, run};
 /// Decides with the status that the given Jobs have left before.
@@ -378,7 +375,7 @@ fn what_counts_in_latency_is_measured_by_one_worker_before_the_database_is_built
         lines(vec![prepared(), measured]),
         "create build-database-a1 x2 | BuildingDatabase | Progressing True Starting | Succeeded Unknown InProgress"
     );
-    let unreachable = failed_with("measure-a1", REASON_TARGET_UNREACHABLE);
+    let unreachable = failed_with("measure-a1", FailureReason::TargetUnreachable.as_str());
     let status = decide(
         &run,
         &Observed {
@@ -433,7 +430,10 @@ fn a_failed_run_stays_failed_whatever_comes_later() {
 
 #[test]
 fn what_only_prepare_can_find_wrong_with_a_spec_is_said_in_accepted() {
-    for found in [REASON_STORE_IN_USE, REASON_TARGET_UNREACHABLE] {
+    for found in [
+        FailureReason::StoreInUse.as_str(),
+        FailureReason::TargetUnreachable.as_str(),
+    ] {
         let mut job = job("prepare-a1").failed().exited(Some(78));
         let mut said = given::report(TaskKind::Prepare);
         said.fail(ExitCode::BadSpec, found, "what would do");

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use darwinlm_search::{Ladder, Ladders, LatencyTable, ModuleKind, PerKind, Shape};
 use darwinlm_store::{Folder, open_folder};
 use darwinlm_task::{
-    DeviceClass, DeviceRequest, ExitCode, NumericsPlan, Plan, PruningSpec, REASON_DEVICE_UNUSABLE,
-    Spacing, TokenSlice, paths,
+    DeviceClass, DeviceRequest, ExitCode, FailureReason, NumericsPlan, Plan, PruningSpec, Spacing,
+    TokenSlice, paths,
 };
 use serde_json::json;
 use tch::Device;
@@ -29,7 +29,11 @@ use crate::tokens::Sequences;
 pub(super) fn open_device(request: DeviceRequest) -> Result<(Device, DeviceClass), Failure> {
     let opened = device::open(request).map_err(|error| {
         let message = format!("spec.worker.device: {error}");
-        Failure::because(ExitCode::BadSpec, REASON_DEVICE_UNUSABLE, message)
+        Failure::because(
+            ExitCode::BadSpec,
+            FailureReason::DeviceUnusable.as_str(),
+            message,
+        )
     })?;
     if let Some(reason) = opened.why_not_cuda {
         tracing::info!(reason, "the CPU is used");

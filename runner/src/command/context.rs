@@ -57,9 +57,11 @@ impl Context {
 /// A store's error, with the exit code it asks for.
 pub(super) fn store_failure(error: StoreError) -> Failure {
     match &error {
-        StoreError::InUse { .. } => {
-            Failure::because(error.exit_code(), darwinlm_task::REASON_STORE_IN_USE, error)
-        }
+        StoreError::InUse { .. } => Failure::because(
+            error.exit_code(),
+            darwinlm_task::FailureReason::StoreInUse.as_str(),
+            error,
+        ),
         _ => Failure::new(error.exit_code(), error),
     }
 }

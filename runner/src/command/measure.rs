@@ -2,8 +2,8 @@
 
 use darwinlm_search::{PerKind, Shape};
 use darwinlm_task::{
-    ExitCode, ForwardPass, LATENCY_VERSION, LatencyRecord, MeasuredReport, PruningSpec,
-    REASON_DEVICE_UNUSABLE, StoredLatency, TargetSpec, TokenSlice, paths,
+    ExitCode, FailureReason, ForwardPass, LATENCY_VERSION, LatencyRecord, MeasuredReport,
+    PruningSpec, StoredLatency, TargetSpec, TokenSlice, paths,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -66,7 +66,7 @@ pub(super) async fn task(
     if found != planned {
         // The first table decides ladders and budget for good.
         let message = format!("measure works on {found:?}; the run was planned for {planned:?}");
-        let reason = REASON_DEVICE_UNUSABLE;
+        let reason = FailureReason::DeviceUnusable.as_str();
         return Err(Failure::because(ExitCode::BadSpec, reason, message));
     }
     let dense = prepared.dense(context).await?;

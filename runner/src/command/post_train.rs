@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use darwinlm_store::{Claim, Claimed, Claims};
 use darwinlm_task::{
-    ExitCode, PostTrainingSpec, PruningSpec, REASON_NON_FINITE, SearchSettings, TargetSpec,
-    TokenSlice, TrainingReport,
+    ExitCode, FailureReason, PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
+    TrainingReport,
 };
 use tokio::task::block_in_place;
 
@@ -210,7 +210,7 @@ fn failure(error: TrainError) -> Failure {
     match error {
         TrainError::NonFinite { .. } => Failure::because(
             ExitCode::BadSpec,
-            REASON_NON_FINITE,
+            FailureReason::NonFinite.as_str(),
             format!(
                 "post-training: {error}; in another run, a lower spec.postTraining.learningRate or \
                  gradientNorm may do"

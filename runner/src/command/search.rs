@@ -12,8 +12,8 @@ use darwinlm_store::{
     WorkError, WorkOptions, work,
 };
 use darwinlm_task::{
-    DeviceClass, ExitCode, NumericsPlan, PruningSpec, REASON_LEDGER_CONFLICT, REASON_NON_FINITE,
-    SearchReport, SearchSettings, TargetSpec, TokenSlice,
+    DeviceClass, ExitCode, FailureReason, NumericsPlan, PruningSpec, SearchReport, SearchSettings,
+    TargetSpec, TokenSlice,
 };
 use tokio::sync::watch;
 
@@ -115,8 +115,8 @@ pub(super) async fn task(
 
 fn work_failure(error: WorkError) -> Failure {
     let reason = match &error {
-        WorkError::Search(SearchError::TooFewFinite { .. }) => REASON_NON_FINITE,
-        WorkError::Ledger(LedgerError::Conflict(_)) => REASON_LEDGER_CONFLICT,
+        WorkError::Search(SearchError::TooFewFinite { .. }) => FailureReason::NonFinite.as_str(),
+        WorkError::Ledger(LedgerError::Conflict(_)) => FailureReason::LedgerConflict.as_str(),
         _ => error.exit_code().reason(),
     };
     Failure::because(error.exit_code(), reason, error)

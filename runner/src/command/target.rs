@@ -3,7 +3,7 @@
 use darwinlm_search::{
     Costs, Genome, Ladders, LatencyTable, Level, Module, Shape, StartError, Target, start,
 };
-use darwinlm_task::{ExitCode, REASON_TARGET_UNREACHABLE, TargetSpec};
+use darwinlm_task::{ExitCode, FailureReason, TargetSpec};
 
 use crate::failure::{Failure, OrFail};
 
@@ -84,7 +84,7 @@ pub(super) fn check(
     let instead = instead(shape, ladders, &costs, dense, target, &error);
     Err(Failure::because(
         ExitCode::BadSpec,
-        REASON_TARGET_UNREACHABLE,
+        FailureReason::TargetUnreachable.as_str(),
         format!("spec.target cannot be met: {error}{instead}"),
     ))
 }
@@ -173,7 +173,7 @@ mod tests {
         let (shape, table) = (shape(), table());
         let ladders = ladders(&shape, &pruning, Some(&table)).unwrap();
         check(&shape, &ladders, Some(&table), target).map_err(|failure| {
-            assert_eq!(failure.reason, REASON_TARGET_UNREACHABLE);
+            assert_eq!(failure.reason, FailureReason::TargetUnreachable.as_str());
             assert_eq!(failure.code, ExitCode::BadSpec);
             failure.to_string()
         })

@@ -2,62 +2,60 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The exit codes of a worker (sysexits.h, plus 12 for memory).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ExitCode {
-    /// 0: the task is done.
-    Done,
-    /// 12: the work does not fit in memory; the report says what would.
-    OutOfMemory,
-    /// 64: the command line or the task itself is wrong.
-    Usage,
-    /// 65: the input was read and is wrong.
-    BadData,
-    /// 66: an input is missing.
-    InputMissing,
-    /// 69: the store cannot be used.
-    StoreUnavailable,
-    /// 70: a bug of ours, or a trial that raised an exception three times.
-    Bug,
-    /// 75: stopped from outside (SIGTERM); try again.
-    TryAgain,
-    /// 77: permission denied.
-    PermissionDenied,
-    /// 78: the spec asks for what cannot be done, or for a device that does not work.
-    BadSpec,
+/// Declares the codes once: the enum, the list of all, their numbers and what they mean.
+macro_rules! exit_codes {
+    ($($(#[doc = $meaning:literal])+ $name:ident $number:literal,)+) => {
+        /// The exit codes of a worker (sysexits.h, plus 12 for memory).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum ExitCode {
+            $($(#[doc = $meaning])+ $name,)+
+        }
+
+        impl ExitCode {
+            /// Every code, in ascending order of its number.
+            pub const ALL: [Self; [$($number),+].len()] = [$(Self::$name),+];
+
+            /// The number the process exits with.
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$name => $number,)+
+                }
+            }
+
+            /// What it means.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($meaning),+),)+
+                }
+            }
+        }
+    };
+}
+
+exit_codes! {
+    /// the task is done
+    Done 0,
+    /// the work does not fit in memory; the report says what would
+    OutOfMemory 12,
+    /// the command line or the task itself is wrong
+    Usage 64,
+    /// the input was read and is wrong
+    BadData 65,
+    /// an input is missing
+    InputMissing 66,
+    /// the store or a source cannot be used
+    StoreUnavailable 69,
+    /// a bug of ours, or a trial that raised an exception three times
+    Bug 70,
+    /// stopped from outside (SIGTERM); try again
+    TryAgain 75,
+    /// permission denied
+    PermissionDenied 77,
+    /// the spec asks for what cannot be done, or for a device that does not work
+    BadSpec 78,
 }
 
 impl ExitCode {
-    /// Every code, in ascending order of its number.
-    pub const ALL: [Self; 10] = [
-        Self::Done,
-        Self::OutOfMemory,
-        Self::Usage,
-        Self::BadData,
-        Self::InputMissing,
-        Self::StoreUnavailable,
-        Self::Bug,
-        Self::TryAgain,
-        Self::PermissionDenied,
-        Self::BadSpec,
-    ];
-
-    /// The number the process exits with.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::OutOfMemory => 12,
-            Self::Usage => 64,
-            Self::BadData => 65,
-            Self::InputMissing => 66,
-            Self::StoreUnavailable => 69,
-            Self::Bug => 70,
-            Self::TryAgain => 75,
-            Self::PermissionDenied => 77,
-            Self::BadSpec => 78,
-        }
-    }
-
     /// The code with this number, if it is one of ours.
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL
@@ -104,6 +102,14 @@ impl From<ExitCode> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_codes_ascend_and_each_says_what_it_means() {
+        assert!(ExitCode::ALL.is_sorted_by_key(|code| code.code()));
+        for code in ExitCode::ALL {
+            assert!(code.meaning().trim().len() > 10, "{code:?}");
+        }
+    }
 
     #[test]
     fn a_code_reads_back_as_itself() {

@@ -19,11 +19,10 @@ pub use latency::{ForwardPass, LATENCY_VERSION, LatencyRecord, StoredLatency};
 pub use numerics::{DeviceClass, DeviceRequest, Dtype, NumericsPlan, OptimizerPrecision};
 pub use plan::{Fetched, Plan, PlannedTokens, TOKENS_VERSION, TokenSlice};
 pub use report::{
-    DatabaseReport, EvaluationReport, ExportReport, GpuSeconds, LatencyReport, Measured,
-    MeasuredReport, Memory, ModelLatency, ModelReport, Outcome, PreparedReport, Progress,
-    REASON_DEVICE_UNUSABLE, REASON_LEDGER_CONFLICT, REASON_NON_FINITE, REASON_STORE_IN_USE,
-    REASON_TARGET_UNREACHABLE, REPORT_LIMIT_BYTES, SearchReport, Spread, SurvivorReport,
-    TaskReport, TrainingReport, TrialCounts,
+    DatabaseReport, EvaluationReport, ExportReport, FailureReason, GpuSeconds, LatencyReport,
+    Measured, MeasuredReport, Memory, ModelLatency, ModelReport, Outcome, PreparedReport, Progress,
+    REPORT_LIMIT_BYTES, SearchReport, Spread, SurvivorReport, TaskReport, TrainingReport,
+    TrialCounts,
 };
 pub use schema::schemas;
 pub use spec::{

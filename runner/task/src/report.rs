@@ -10,17 +10,43 @@ use crate::{ExitCode, LatencyWorkload, RunIdentity, TaskKind, VERSION};
 /// Failure").
 pub const REPORT_LIMIT_BYTES: usize = 4096;
 
-/// A report's reason when the run's prefix in the store belongs to another search.
-pub const REASON_STORE_IN_USE: &str = "StoreInUse";
-/// A report's reason when no genome of the model's ladders meets the target: `prepare` says it, for
-/// it is the first to know the model's shape.
-pub const REASON_TARGET_UNREACHABLE: &str = "TargetUnreachable";
-/// A report's reason when too few candidates of a selection step have a finite fitness.
-pub const REASON_NON_FINITE: &str = "NonFinite";
-/// A report's reason when two workers disagree on a ledger entry.
-pub const REASON_LEDGER_CONFLICT: &str = "LedgerConflict";
-/// A report's reason when the device that was asked for does not work.
-pub const REASON_DEVICE_UNUSABLE: &str = "DeviceUnusable";
+/// Declares the reasons once: the enum, the list of all and how they are spelt.
+macro_rules! failure_reasons {
+    ($($(#[doc = $meaning:literal])+ $name:ident,)+) => {
+        /// Why a task failed, where more is known than an exit code says: a report's reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum FailureReason {
+            $($(#[doc = $meaning])+ $name,)+
+        }
+
+        impl FailureReason {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The word as it stands in a report.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+failure_reasons! {
+    /// The run's prefix in the store belongs to another search.
+    StoreInUse,
+    /// No genome of the model's ladders meets the target: `prepare` says it, for it is the first to
+    /// know the model's shape.
+    TargetUnreachable,
+    /// Too few candidates of a selection step have a finite fitness, or post-training has made
+    /// numbers that are none.
+    NonFinite,
+    /// Two workers disagree on a ledger entry.
+    LedgerConflict,
+    /// The device that was asked for does not work.
+    DeviceUnusable,
+}
 
 /// What a worker says about its task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

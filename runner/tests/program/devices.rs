@@ -57,7 +57,10 @@ fn a_task_that_names_cuda_is_refused_where_there_is_none() {
     else {
         panic!("the report says {:?}", report.outcome);
     };
-    assert_eq!(reason, darwinlm_task::REASON_DEVICE_UNUSABLE);
+    assert_eq!(
+        reason,
+        darwinlm_task::FailureReason::DeviceUnusable.as_str()
+    );
     assert!(message.starts_with("spec.worker.device: "), "{message}");
     assert!(message.contains(ACCEPTED), "{message}");
     assert!(!world.path("store/databases").exists());

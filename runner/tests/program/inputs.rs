@@ -287,7 +287,7 @@ fn a_store_of_another_run_is_refused_by_the_file_that_says_so() {
     let Outcome::Failed { reason, .. } = report(&world).outcome else {
         panic!("it failed a moment ago")
     };
-    assert_eq!(reason, darwinlm_task::REASON_STORE_IN_USE);
+    assert_eq!(reason, darwinlm_task::FailureReason::StoreInUse.as_str());
 }
 
 fn is_root() -> bool {

@@ -206,12 +206,61 @@ words! {
         StoreUnavailable,
         /// The device asked for does not work.
         DeviceUnusable,
-        /// Too few candidates have a finite fitness.
+        /// Too few candidates have a finite fitness, or post-training has made numbers that are none.
         NonFinite,
         /// Two ledgers of one search differ.
         LedgerConflict,
         /// The runner did what it never should.
         InternalError,
+    }
+}
+
+words! {
+    /// Why an event of a run is written.
+    EventReason {
+        /// Accepted has become True.
+        RunAccepted,
+        /// Accepted has become False; the note is its message.
+        RunRejected,
+        /// A Job was made; the event names it.
+        TaskStarted,
+        /// A task's condition has become True.
+        TaskDone,
+        /// With `generationsPerJob: 1` a generation is done, else the survivor is a better one.
+        GenerationDone,
+        /// Progressing has become False for another cause than before; the action is its reason, the
+        /// note its message.
+        Stalled,
+        /// spec.suspend has taken effect.
+        RunSuspended,
+        /// spec.suspend was taken back.
+        RunResumed,
+        /// The run has ended with its result.
+        RunSucceeded,
+        /// The run has ended without a result; the note says why.
+        RunFailed,
+        /// The prefix of a deleted run was removed.
+        CleanedUp,
+        /// A deleted run leaves something in the store; the note says what and why.
+        LeftBehind,
+    }
+}
+
+impl EventReason {
+    /// Whether somebody should do something about it. A run that waits in its queue is an exception:
+    /// queues are there to wait in.
+    pub const fn is_warning(self) -> bool {
+        match self {
+            Self::RunRejected | Self::Stalled | Self::RunFailed | Self::LeftBehind => true,
+            Self::RunAccepted
+            | Self::TaskStarted
+            | Self::TaskDone
+            | Self::GenerationDone
+            | Self::RunSuspended
+            | Self::RunResumed
+            | Self::RunSucceeded
+            | Self::CleanedUp => false,
+        }
     }
 }
 
@@ -225,6 +274,9 @@ mod tests {
             assert_eq!(word.as_str().parse(), Ok(*word));
         }
         for word in ConditionType::ALL {
+            assert_eq!(word.as_str().parse(), Ok(*word));
+        }
+        for word in EventReason::ALL {
             assert_eq!(word.as_str().parse(), Ok(*word));
         }
         let error = "Sleeping".parse::<Reason>().unwrap_err();

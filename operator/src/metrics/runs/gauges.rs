@@ -1,6 +1,8 @@
 //! The gauges of all runs: their names, their labels and what they mean.
 
-use prometheus::{GaugeVec, Opts, Registry, proto::MetricFamily};
+use prometheus::{GaugeVec, Opts, Registry, core::Collector, proto::MetricFamily};
+
+use crate::metrics::Described;
 
 /// Declares each gauge once: its field, its name, its labels beside `namespace` and `name`, and
 /// what it means.
@@ -24,6 +26,13 @@ macro_rules! gauges {
                     )
                     .expect("a name and labels"),)+
                 }
+            }
+
+            /// What each is called and means.
+            pub(super) fn described(&self) -> Vec<Described> {
+                let Self { $($field),+ } = self;
+                let gauges: &[&dyn Collector] = &[$($field),+];
+                gauges.iter().flat_map(|gauge| Described::of(*gauge)).collect()
             }
 
             /// Sorted, and without the families that have no series, which the text format refuses.

@@ -111,6 +111,11 @@ fn said(worker: &str, code: Option<i32>, message: &str) -> String {
     format!("worker {worker} ended with {how}: {message}")
 }
 
+/// The reason of a task that has failed with this code, where nothing more is known.
+pub fn reason_of_exit(code: ExitCode) -> Reason {
+    reason_of(Some(code), code.reason())
+}
+
 /// The API's word for a report's: its own if the API knows it, else the exit code's.
 fn reason_of(code: Option<ExitCode>, word: &str) -> Reason {
     if let Ok(reason) = word.parse() {
@@ -125,5 +130,20 @@ fn reason_of(code: Option<ExitCode>, word: &str) -> Reason {
         Some(ExitCode::BadSpec) => Reason::InvalidSpec,
         Some(ExitCode::Usage | ExitCode::Bug) => Reason::InternalError,
         Some(ExitCode::Done | ExitCode::TryAgain) | None => Reason::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darwinlm_task::FailureReason;
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_report_gives_as_its_reason_the_api_has_a_word_for() {
+        for reason in FailureReason::ALL {
+            let word = reason.as_str();
+            assert_eq!(reason_of(None, word).as_str(), word);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use darwinlm_api::{
     PruningRunStatus,
-    conditions::{self, ConditionStatus, ConditionType, Reason},
+    conditions::{self, ConditionStatus, ConditionType, EventReason, Reason},
 };
 use darwinlm_task::TaskKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -25,7 +25,7 @@ pub struct Change {
     note: String,
 }
 
-/// The reasons of events: an API, documented in the README.
+/// What an event tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// The spec is accepted.
@@ -74,20 +74,20 @@ impl Change {
     }
 
     /// The event's reason.
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> EventReason {
         match self.what {
-            What::RunAccepted => "RunAccepted",
-            What::RunRejected => "RunRejected",
-            What::TaskStarted(_) => "TaskStarted",
-            What::TaskDone(_) => "TaskDone",
-            What::GenerationDone => "GenerationDone",
-            What::Stalled(_) => "Stalled",
-            What::RunSuspended => "RunSuspended",
-            What::RunResumed => "RunResumed",
-            What::RunSucceeded => "RunSucceeded",
-            What::RunFailed => "RunFailed",
-            What::CleanedUp => "CleanedUp",
-            What::LeftBehind => "LeftBehind",
+            What::RunAccepted => EventReason::RunAccepted,
+            What::RunRejected => EventReason::RunRejected,
+            What::TaskStarted(_) => EventReason::TaskStarted,
+            What::TaskDone(_) => EventReason::TaskDone,
+            What::GenerationDone => EventReason::GenerationDone,
+            What::Stalled(_) => EventReason::Stalled,
+            What::RunSuspended => EventReason::RunSuspended,
+            What::RunResumed => EventReason::RunResumed,
+            What::RunSucceeded => EventReason::RunSucceeded,
+            What::RunFailed => EventReason::RunFailed,
+            What::CleanedUp => EventReason::CleanedUp,
+            What::LeftBehind => EventReason::LeftBehind,
         }
     }
 
@@ -104,21 +104,9 @@ impl Change {
         }
     }
 
-    /// Whether somebody should do something about it.
+    /// Whether somebody should do something about it; queues are there to wait in.
     pub const fn is_warning(&self) -> bool {
-        match self.what {
-            // Queues are there to wait in.
-            What::Stalled(Reason::Queued) => false,
-            What::RunRejected | What::Stalled(_) | What::RunFailed | What::LeftBehind => true,
-            What::RunAccepted
-            | What::TaskStarted(_)
-            | What::TaskDone(_)
-            | What::GenerationDone
-            | What::RunSuspended
-            | What::RunResumed
-            | What::RunSucceeded
-            | What::CleanedUp => false,
-        }
+        self.reason().is_warning() && !matches!(self.what, What::Stalled(Reason::Queued))
     }
 
     /// The event's note, within the API's limit.
@@ -321,7 +309,10 @@ mod tests {
     ) -> Vec<&'static str> {
         let own_job = every_generation.then_some(KEY);
         let changes = changes(known, new, &Applied::default(), own_job);
-        changes.iter().map(Change::reason).collect()
+        changes
+            .iter()
+            .map(|change| change.reason().as_str())
+            .collect()
     }
 
     #[test]
@@ -375,7 +366,7 @@ mod tests {
             Reason::Unschedulable,
         );
         let told = changes(&new, &stalled, &Applied::default(), None);
-        assert_eq!(told[0].reason(), "Stalled");
+        assert_eq!(told[0].reason(), EventReason::Stalled);
         assert_eq!(told[0].action(), "Unschedulable");
         assert!(told[0].is_warning());
         assert!(reasons(&stalled, &stalled, false).is_empty());
