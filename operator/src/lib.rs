@@ -20,7 +20,6 @@ pub mod operator;
 pub mod progress_client;
 pub mod question;
 pub mod readiness;
-pub mod report;
 pub mod run_controller;
 pub mod server;
 pub mod telemetry;

@@ -48,6 +48,8 @@ pub enum Finished {
         evaluation: Option<Box<EvaluationReport>>,
         /// URLs of what was exported.
         exports: Vec<String>,
+        /// URL of the page that tells of the run, where a task wrote it.
+        report: Option<String>,
         /// Why the search ended before its last generation, if it did.
         budget_spent: Option<String>,
     },
@@ -211,6 +213,7 @@ impl LocalRun {
     }
 
     fn finished(&self, ended: Ended, observed: &Observed) -> Finished {
+        let artifacts = self.status.artifacts.clone().unwrap_or_default();
         match ended {
             Ended::Succeeded => Finished::Succeeded {
                 digest: self
@@ -224,11 +227,8 @@ impl LocalRun {
                     .find_map(|job| job.report.as_ref()?.evaluation.clone())
                     .map(Box::new),
                 budget_spent: self.budget_spent(),
-                exports: self
-                    .status
-                    .artifacts
-                    .as_ref()
-                    .map_or_else(Vec::new, |artifacts| artifacts.exports.clone()),
+                exports: artifacts.exports,
+                report: artifacts.report,
             },
             Ended::Failed { reason: _, message } => Finished::Failed {
                 code: exit_code(observed),

@@ -7,6 +7,7 @@ mod context;
 mod evaluate;
 mod export;
 mod measure;
+mod page;
 mod post_train;
 mod prepare;
 mod search;

@@ -100,6 +100,7 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             digest,
             evaluation,
             exports,
+            report,
             budget_spent,
         } => {
             if let Some(words) = budget_spent {
@@ -113,6 +114,11 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             }
             for export in exports {
                 println!("exported to {export}");
+            }
+            if let Some(report) = report {
+                let path = store_folder(&report);
+                let place = path.map_or(report, |path| path.display().to_string());
+                println!("report written to {place}");
             }
             println!("{digest}");
             Ok(())

@@ -14,6 +14,7 @@ mod tests;
 pub use front_matter::hub_name;
 pub use provenance::Provenance;
 
+use darwinlm_report::grouped;
 use darwinlm_search::{Genome, Ladders, Shape};
 use darwinlm_task::{EvaluationReport, ExportFormat, QueryHeadLayout};
 
@@ -106,17 +107,4 @@ impl Card<'_> {
             self.family.class()
         )
     }
-}
-
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
