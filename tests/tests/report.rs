@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Finished, Local};
 use serde_json::Value;
 
@@ -45,12 +46,66 @@ fn a_finished_run_is_told_on_one_page_that_needs_nothing_else() {
     }
     assert!(found >= 6, "{found} fitnesses in {last}");
     // Drawn, and of nothing elsewhere.
-    assert_eq!(page.matches("<svg").count(), 3, "curve, map and levels");
+    let drawn = page.matches("<svg").count();
+    assert_eq!(drawn, 5, "two curves, map, levels and tree");
     for elsewhere in ["<script", "src=", "<link", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
     let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(links, 0, "nothing is fetched");
+}
+
+#[test]
+fn the_selection_of_any_generation_can_be_asked_for() {
+    let world = Local::new();
+    world.run(&[]).digest();
+    let file = world.path().join("page.html");
+    let to = file.to_str().expect("the path is text");
+    let told = report(&world, &["--generation", "2", "-o", to]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let page = fs::read_to_string(&file).expect("it is written");
+    assert!(page.contains("<h2>Selection in generation 2</h2>"));
+    // Every candidate's fitness in the first step, to the last digit.
+    let second = generation(&world, 2);
+    let trials = &second["entry"]["Generation"]["steps"][0]["trials"];
+    let trials = trials.as_array().expect("the step has trials");
+    for trial in trials {
+        let fitness = trial["outcome"]["Scored"]["fitness"].as_str();
+        let fitness = fitness.expect("it is a number as text");
+        assert!(
+            page.contains(&format!("<data value=\"{fitness}\">")),
+            "{fitness}"
+        );
+    }
+    assert!(trials.len() > 3, "{trials:?}");
+    let missing = report(&world, &["--generation", "6", "-o", to]);
+    assert_eq!(missing.code, Some(66));
+    let words = "local.tiny has no generation 6: those from 1 to 5 are there";
+    assert!(missing.stderr.contains(words), "{}", missing.stderr);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_fails_no_task_and_is_not_passed_over_in_silence() {
+    let world = Local::new();
+    // A folder where the page would lie.
+    let page = world.store().join("runs/local.tiny/report.html");
+    fs::create_dir_all(page.join("x")).expect("a folder can be made");
+    let finished = world.run(&[]);
+    finished.digest();
+    assert!(
+        !finished.stdout.contains("report written"),
+        "{}",
+        finished.stdout
+    );
+    let logs = files_below(&world.store().join(".darwinlm"));
+    let said = logs.iter().filter_map(|log| fs::read_to_string(log).ok());
+    let said = said
+        .filter(|log| log.contains("the page was not written"))
+        .count();
+    assert!(
+        said >= 2,
+        "{said} of {logs:?} say it: after the search and after evaluate"
+    );
 }
 
 #[test]

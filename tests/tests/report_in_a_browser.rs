@@ -17,7 +17,7 @@ fn the_page_that_a_run_leaves_is_right_in_a_browser() {
     let world = Local::new();
     world.edit(
         "  evaluation: {}",
-        "  postTraining: {tokens: 1024, learningRate: \"1e-3\"}\n  evaluation: {}",
+        "  postTraining: {tokens: 1024, learningRate: \"1e-3\", batchSequences: 2}\n  evaluation: {}",
     );
     let finished = world.run(&["--workers", "2"]);
     let digest = finished.digest();

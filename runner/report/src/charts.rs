@@ -20,6 +20,11 @@ const ONE: RGBColor = RGBColor(1, 1, 1);
 /// MLP, and what it is held against.
 const TWO: RGBColor = RGBColor(2, 2, 2);
 
+/// The size of letters, as the library counts: a browser's pixels are four fifths of it.
+const TEXT: u32 = 16;
+/// Letters in a narrow place.
+const SMALL: u32 = 14;
+
 /// What stands for a colour in a drawing, and what the style calls it.
 const NAMES: [(&str, &str); 3] = [
     ("#010101", "var(--one)"),

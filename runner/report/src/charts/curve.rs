@@ -6,15 +6,15 @@ use darwinlm_task::Measured;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{ONE, pixel, svg, text_style, whole};
+use super::{ONE, TEXT, pixel, svg, text_style, whole};
 use crate::{Facts, Training};
 
 /// Of every curve: two stand side by side on a page, and one is read on a phone.
-const SIZE: (u32, u32) = (480, 280);
+const SIZE: (u32, u32) = (440, 280);
 /// Room for the names at the right.
-const NAMES: u32 = 104;
+const NAMES: u32 = 122;
 /// Between the middles of two names.
-const LINE: i32 = 14;
+const LINE: i32 = 16;
 /// Most points of a loss curve.
 const MOST_POINTS: usize = 240;
 
@@ -130,25 +130,27 @@ fn drawn(curve: Curve<'_>) -> String {
     let of_lines = lines.iter().map(|&(_, value)| value);
     let range = range(points.iter().map(|&(_, value)| value).chain(of_lines));
     let (shown, span) = (places(&range), 0.0..most.max(1.0));
+    // One place more than the labels have: what stands between two of them is told, too.
+    let finer = shown + 1;
     svg(SIZE, title, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .margin_right(NAMES)
-            .x_label_area_size(40)
-            .y_label_area_size(64)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
             .build_cartesian_2d(span, range)?;
-        let label = text_style(12, BLACK, 0.75, HPos::Center, VPos::Center);
+        let label = text_style(TEXT, BLACK, 0.75, HPos::Center, VPos::Center);
         chart
             .configure_mesh()
             .disable_x_mesh()
             .max_light_lines(0)
             .bold_line_style(BLACK.mix(0.12))
             .axis_style(BLACK.mix(0.4))
-            .x_labels(6)
+            .x_labels(5)
             .y_labels(6)
             .x_desc(x)
             .y_desc(y)
-            .label_style(("sans-serif", 12).into_font().color(&BLACK.mix(0.75)))
+            .label_style(("sans-serif", TEXT).into_font().color(&BLACK.mix(0.75)))
             .axis_desc_style(label)
             .x_label_formatter(&counted)
             .y_label_formatter(&|value| format!("{value:.shown$}"))
@@ -178,14 +180,14 @@ fn drawn(curve: Curve<'_>) -> String {
             .chain(rest)
             .map(|(name, value, is_curve)| {
                 let (right, at) = chart.backend_coord(&(most.max(1.0), value));
-                (at, right + 6, format!("{name} {value:.shown$}"), is_curve)
+                (at, right + 6, format!("{name} {value:.finer$}"), is_curve)
             })
             .collect();
         names.sort();
         let apart = spread(names.iter().map(|name| name.0).collect());
         for ((_, right, text, is_curve), at) in names.into_iter().zip(apart) {
             let (color, strength) = if is_curve { (ONE, 1.0) } else { (BLACK, 0.75) };
-            let style = text_style(12, color, strength, HPos::Left, VPos::Center);
+            let style = text_style(TEXT, color, strength, HPos::Left, VPos::Center);
             area.draw(&Text::new(text, (right, at), style))?;
         }
         Ok(())
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn names_never_touch_and_stay_within_the_drawing() {
-        assert_eq!(spread(vec![10, 12, 100]), [10, 24, 100]);
+        assert_eq!(spread(vec![10, 12, 100]), [10, 26, 100]);
         let low = pixel(SIZE.1) - LINE / 2;
         assert_eq!(spread(vec![low, low + 9]), [low - LINE, low]);
     }

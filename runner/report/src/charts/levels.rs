@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{ONE, TWO, pixel, svg, text_style, whole};
+use super::{ONE, SMALL, TEXT, TWO, pixel, svg, text_style, whole};
 use crate::Facts;
 
 /// Above the bars, for their numbers.
@@ -32,7 +32,7 @@ pub(crate) fn levels(facts: &Facts) -> String {
                 }
                 let shape = [(left, top), (left + bar - 1, floor)];
                 area.draw(&Rectangle::new(shape, color.filled()))?;
-                let style = text_style(11, BLACK, 0.85, HPos::Center, VPos::Bottom);
+                let style = text_style(SMALL, BLACK, 0.85, HPos::Center, VPos::Bottom);
                 let above = (left + bar / 2, top - 2);
                 area.draw(&Text::new(count.to_string(), above, style))?;
             }
@@ -40,7 +40,7 @@ pub(crate) fn levels(facts: &Facts) -> String {
         let line = [(0, floor), (group * pixel(levels), floor)];
         area.draw(&PathElement::new(line, BLACK.mix(0.4)))?;
         for level in 0..pixel(levels) {
-            let style = text_style(12, BLACK, 0.75, HPos::Center, VPos::Top);
+            let style = text_style(TEXT, BLACK, 0.75, HPos::Center, VPos::Top);
             let below = (level * group + group / 2, floor + 6);
             area.draw(&Text::new(whole(&f64::from(level)), below, style))?;
         }

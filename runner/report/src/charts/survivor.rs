@@ -4,7 +4,7 @@ use darwinlm_search::{Module, ModuleKind};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{ONE, TWO, pixel, svg, text_style};
+use super::{ONE, SMALL, TEXT, TWO, pixel, svg, text_style};
 use crate::Facts;
 
 /// Room for the names at the left.
@@ -17,14 +17,14 @@ pub(crate) fn survivor(facts: &Facts) -> String {
     let genome = facts.survivor();
     let blocks = genome.blocks();
     let cell = (960 / blocks.max(1)).clamp(12, 34);
-    let size = (NAMES + cell * blocks + 1, 2 * cell + 26);
+    let size = (NAMES + cell * blocks + 1, 2 * cell + 28);
     svg(size, "Share of units removed, by block", |area| {
         let at = |column: u32, row: u32| (pixel(NAMES + column * cell), pixel(row * cell));
         let half = pixel(cell / 2);
         for (row, kind, color) in [(0, ModuleKind::Attention, ONE), (1, ModuleKind::Mlp, TWO)] {
             let ladder = &facts.problem.ladders[kind];
             let name = if row == 0 { "attention" } else { "MLP" };
-            let style = text_style(13, BLACK, 1.0, HPos::Left, VPos::Center);
+            let style = text_style(TEXT, BLACK, 1.0, HPos::Left, VPos::Center);
             area.draw(&Text::new(name, (0, at(0, row).1 + half), style))?;
             for block in 0..blocks {
                 let level = genome.level(Module { block, kind });
@@ -35,7 +35,7 @@ pub(crate) fn survivor(facts: &Facts) -> String {
                 let shade = color.mix(0.08 + 0.87 * removed);
                 area.draw(&Rectangle::new([from, inner], shade.filled()))?;
                 if cell >= READABLE {
-                    let style = text_style(11, BLACK, 0.85, HPos::Center, VPos::Center);
+                    let style = text_style(SMALL, BLACK, 0.85, HPos::Center, VPos::Center);
                     let middle = (from.0 + half, from.1 + half);
                     area.draw(&Text::new(level.character().to_string(), middle, style))?;
                 }
@@ -43,7 +43,7 @@ pub(crate) fn survivor(facts: &Facts) -> String {
         }
         for block in (0..blocks).step_by(if blocks > 40 { 8 } else { 4 }) {
             let (x, y) = at(block, 2);
-            let style = text_style(12, BLACK, 0.75, HPos::Center, VPos::Top);
+            let style = text_style(TEXT, BLACK, 0.75, HPos::Center, VPos::Top);
             area.draw(&Text::new(block.to_string(), (x + half, y + 6), style))?;
         }
         Ok(())

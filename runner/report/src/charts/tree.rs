@@ -4,21 +4,24 @@ use darwinlm_search::Outcome;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, Done, ONE, pixel, svg, text_style};
+use super::{Area, Done, ONE, TEXT, pixel, svg, text_style};
 use crate::race::Runner;
 
 /// Rows that are drawn at most, the best; the table beside the drawing holds everybody.
 pub(crate) const MOST_ROWS: usize = 40;
 
-const ROW: i32 = 24;
-const HEAD: i32 = 26;
+const ROW: i32 = 26;
+const HEAD: i32 = 28;
 /// Where the branches of the offspring begin.
-const TRUNK: i32 = 58;
+const TRUNK: i32 = 66;
 /// Where offspring are named.
-const NAMED: i32 = 116;
+const NAMED: i32 = 124;
 /// Where the first step stands, and how far it is to the next one.
-const FIRST: i32 = 330;
-const STEP: i32 = 128;
+const FIRST: i32 = 364;
+const STEP: i32 = 140;
+/// How wide a letter is at most, and how wide a fitness is.
+const LETTER: i32 = 8;
+const FITNESS: i32 = 78;
 
 /// A drawing, and how many it leaves out.
 pub(crate) struct Drawn {
@@ -41,7 +44,7 @@ pub(crate) fn tree(runners: &[Runner], steps: usize) -> Drawn {
             branch(area, runner, middle, HEAD + ROW * row + ROW / 2)?;
         }
         area.draw(&Circle::new((TRUNK - 4, middle), 5, BLACK.filled()))?;
-        let style = text_style(13, BLACK, 1.0, HPos::Right, VPos::Center);
+        let style = text_style(TEXT, BLACK, 1.0, HPos::Right, VPos::Center);
         area.draw(&Text::new("parent", (TRUNK - 13, middle), style))?;
         Ok(())
     });
@@ -53,7 +56,7 @@ pub(crate) fn tree(runners: &[Runner], steps: usize) -> Drawn {
 
 fn heads(area: &Area<'_>, steps: usize) -> Done {
     for step in 0..pixel(steps) {
-        let style = text_style(12, BLACK, 0.75, HPos::Left, VPos::Center);
+        let style = text_style(TEXT, BLACK, 0.75, HPos::Left, VPos::Center);
         let at = (FIRST + STEP * step - 5, HEAD / 2);
         area.draw(&Text::new(format!("step {}", step + 1), at, style))?;
     }
@@ -73,16 +76,23 @@ fn branch(area: &Area<'_>, runner: &Runner, middle: i32, at: i32) -> Done {
         true => (ONE, 1.0),
         false => (BLACK, 0.85),
     };
-    let name = format!("{}  {}", runner.slot, runner.what.words());
-    let style = text_style(13, color, strength, HPos::Left, VPos::Center);
+    let name = format!("{} · {}", runner.slot, runner.what.words());
+    let end = NAMED + LETTER * pixel(name.chars().count());
+    let style = text_style(TEXT, color, strength, HPos::Left, VPos::Center);
     area.draw(&Text::new(name, (NAMED, at), style))?;
+    let first = runner.outcomes.iter().position(Option::is_some);
+    if let Some(first) = first.map(|step| FIRST + STEP * pixel(step) - 8)
+        && first > end
+    {
+        area.draw(&PathElement::new([(end, at), (first, at)], line))?;
+    }
     let last = runner.last_step();
     for (step, outcome) in runner.outcomes.iter().enumerate() {
         let Some(outcome) = outcome else { continue };
         let x = FIRST + STEP * pixel(step);
         let goes_on = runner.outcomes.get(step + 1).is_some_and(Option::is_some);
         if goes_on {
-            let on = [(x + 72, at), (x + STEP - 8, at)];
+            let on = [(x + FITNESS, at), (x + STEP - 8, at)];
             area.draw(&PathElement::new(on, line))?;
         }
         let stays = goes_on || runner.is_survivor;
@@ -93,9 +103,10 @@ fn branch(area: &Area<'_>, runner: &Runner, middle: i32, at: i32) -> Done {
                 area.draw(&PathElement::new(stroke, BLACK.mix(0.6).stroke_width(1)))?;
             }
         } else {
-            area.draw(&Circle::new((x, at), 4, color.mix(strength).filled()))?;
+            let size = if runner.is_survivor { 5 } else { 4 };
+            area.draw(&Circle::new((x, at), size, color.mix(strength).filled()))?;
         }
-        let style = text_style(13, color, strength, HPos::Left, VPos::Center);
+        let style = text_style(TEXT, color, strength, HPos::Left, VPos::Center);
         area.draw(&Text::new(told(*outcome), (x + 10, at), style))?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use darwinlm_search::{FitnessKind, GenerationEntry, Outcome};
 use super::markup::{data, row, table};
 use crate::Facts;
 use crate::charts;
+use crate::numbers::grouped;
 use crate::race::{Runner, race};
 
 pub(super) fn told(facts: &Facts, generation: &GenerationEntry) -> String {
@@ -38,13 +39,16 @@ fn asked(facts: &Facts) -> String {
     let items: Vec<_> = (1..)
         .zip(steps)
         .map(|(number, step)| {
-            format!(
-                "step {number} trains on {} tokens, scores on {} and leaves {}",
-                step.training_tokens, step.fitness_tokens, step.survivors
-            )
+            let trains = match step.training_tokens {
+                0 => "trains nobody".to_owned(),
+                tokens => format!("trains on {} tokens", grouped(tokens)),
+            };
+            let scores = grouped(step.fitness_tokens);
+            let left = step.survivors;
+            format!("Step {number} {trains}, scores on {scores} tokens and leaves {left}")
         })
         .collect();
-    format!("<p class=\"note\">{}.</p>", items.join("; "))
+    format!("<p class=\"note\">{}.</p>", items.join(". "))
 }
 
 fn as_table(runners: &[Runner], steps: usize) -> String {
