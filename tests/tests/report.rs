@@ -1,6 +1,7 @@
 //! `darwinlm report` on one machine: the page stands alone, and says what the ledger says.
 
 use std::fs;
+use std::path::Path;
 
 use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Finished, Local};
@@ -82,6 +83,46 @@ fn the_selection_of_any_generation_can_be_asked_for() {
     assert_eq!(missing.code, Some(66));
     let words = "local.tiny has no generation 6: those from 1 to 5 are there";
     assert!(missing.stderr.contains(words), "{}", missing.stderr);
+}
+
+#[test]
+fn what_was_measured_of_an_earlier_survivor_is_not_told_of_this_one() {
+    let world = Local::new();
+    let training = "postTraining: {tokens: 512, learningRate: \"1e-3\", batchSequences: 2}";
+    world.edit(
+        "  evaluation: {}",
+        &format!("  {training}\n  evaluation: {{}}"),
+    );
+    let digest = world.run(&[]).digest();
+    let file = world.path().join("page.html");
+    let page = || {
+        let told = report(&world, &["-o", file.to_str().expect("the path is text")]);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        fs::read_to_string(&file).expect("it is written")
+    };
+    let (models, training) = ("<h2>Dense, uniform", "<h2>Post-training</h2>");
+    assert!(page().contains(models) && page().contains(training));
+    // As where the search went on after the models were measured, and then after the survivor was trained.
+    let earlier = format!("sha256:{}", "0".repeat(64));
+    let run = world.store().join("runs/local.tiny");
+    let trained = files_below(&run.join("checkpoints"));
+    let trained = trained
+        .iter()
+        .find(|file| file.ends_with("trained/manifest.json"));
+    let forget = |file: &Path| {
+        let text = fs::read_to_string(file).expect("it is there");
+        assert!(text.contains(&digest), "{text}");
+        fs::write(file, text.replace(&digest, &earlier)).expect("it can be written");
+    };
+    forget(&run.join("evaluation.json"));
+    let told = page();
+    assert!(told.contains("not measured yet") && !told.contains(models));
+    assert!(
+        told.contains(training),
+        "it was this survivor that was trained"
+    );
+    forget(trained.expect("the survivor was trained"));
+    assert!(!page().contains(training));
 }
 
 #[test]

@@ -14,7 +14,6 @@ mod tests;
 pub use front_matter::hub_name;
 pub use provenance::Provenance;
 
-use darwinlm_report::grouped;
 use darwinlm_search::{Genome, Ladders, Shape};
 use darwinlm_task::{EvaluationReport, ExportFormat, QueryHeadLayout};
 

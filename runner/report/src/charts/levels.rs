@@ -7,7 +7,7 @@ use super::{ONE, SMALL, TEXT, TWO, pixel, svg, text_style, whole};
 use crate::Facts;
 
 /// Above the bars, for their numbers.
-const HEAD: i32 = 16;
+const HEAD: i32 = 20;
 /// Room for the bars.
 const HEIGHT: i32 = 150;
 

@@ -19,8 +19,8 @@ const NAMED: i32 = 124;
 /// Where the first step stands, and how far it is to the next one.
 const FIRST: i32 = 364;
 const STEP: i32 = 140;
-/// How wide a letter is at most, and how wide a fitness is.
-const LETTER: i32 = 8;
+/// How wide a letter is, by and large, and how wide a fitness is.
+const LETTER: i32 = 7;
 const FITNESS: i32 = 78;
 
 /// A drawing, and how many it leaves out.

@@ -39,13 +39,13 @@ fn asked(facts: &Facts) -> String {
     let items: Vec<_> = (1..)
         .zip(steps)
         .map(|(number, step)| {
-            let trains = match step.training_tokens {
-                0 => "trains nobody".to_owned(),
-                tokens => format!("trains on {} tokens", grouped(tokens)),
+            let trained = match step.training_tokens {
+                0 => "as they are".to_owned(),
+                tokens => format!("after training on {}", grouped(tokens)),
             };
-            let scores = grouped(step.fitness_tokens);
+            let scored = grouped(step.fitness_tokens);
             let left = step.survivors;
-            format!("Step {number} {trains}, scores on {scores} tokens and leaves {left}")
+            format!("Step {number} scores them on {scored} tokens, {trained}, and leaves {left}")
         })
         .collect();
     format!("<p class=\"note\">{}.</p>", items.join(". "))
