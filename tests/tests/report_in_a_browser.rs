@@ -178,8 +178,9 @@ const CONTRAST: &str = "(() => { \
 fn nothing_scrolls_sideways_but_in_a_box_of_its_own(browser: &mut Chromium) {
     for width in [320, 360, 768, 1200] {
         browser.look(width, 800, false);
-        let wide = browser.value("document.documentElement.scrollWidth");
-        assert_eq!(wide, width, "of {width}");
+        let wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.value(wide), 0, "of {width}");
+        assert_eq!(browser.value("innerWidth"), width, "it is not made smaller");
     }
     browser.look(360, 3600, true);
     let scrolls = browser.value(
