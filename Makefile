@@ -6,9 +6,10 @@ SHELL := bash
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/darwinlm
 LIBTORCH_VERSION := 2.11.0
+CHROMIUM_VERSION := 153.0.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool build demo test lint bench bench-operator crds manifest dashboards images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-dashboards e2e-upgrade oldest why-not-moving clean
+.PHONY: help libtorch model venv versitygw promtool chromium build demo test lint bench bench-operator crds manifest dashboards images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-dashboards e2e-upgrade oldest why-not-moving clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +45,11 @@ promtool: ## promtool and prometheus, which check the chart's alerts and dashboa
 	{ echo 'run `apt-get update` as root first, or set DARWINLM_WITHOUT_PROMTOOL=1' >&2; exit 1; }; \
 	dpkg-deb -x prometheus_*.deb unpacked; mv unpacked/usr/bin/prom* .; rm -r unpacked prometheus_*.deb; chmod 755 .; mv -T "$$part" "$(CACHE)/prometheus"
 
-test: libtorch model venv versitygw promtool ## every test that needs no root
+chromium: ## headless Chromium, which tests look at the report with (70 MB, once)
+	@[ -z "$${DARWINLM_WITHOUT_CHROMIUM:-}" ] || { echo "Chromium is not fetched: the report is not looked at" >&2; exit 0; }; \
+	tests/fetch_chromium.sh "$(CACHE)/chromium-$(CHROMIUM_VERSION)" && mkdir -p .cache && ln -sfn "$(CACHE)/chromium-$(CHROMIUM_VERSION)" .cache/chromium
+
+test: libtorch model venv versitygw promtool chromium ## every test that needs no root
 	tests/test.sh
 
 # In the release profile, whose build scripts and macros the tests need anyway. The second look is at the suites that "all targets"

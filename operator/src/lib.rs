@@ -21,7 +21,6 @@ pub mod progress_client;
 pub mod question;
 pub mod readiness;
 pub mod reference;
-pub mod report;
 pub mod run_controller;
 pub mod server;
 pub mod telemetry;

@@ -50,6 +50,8 @@ pub enum Finished {
         exports: Vec<String>,
         /// What the run was expected to take, if the file says so, and how far that was off.
         forecast: Option<ForecastStatus>,
+        /// URL of the page that tells of the run, where a task wrote it.
+        report: Option<String>,
         /// Why the search ended before its last generation, if it did.
         budget_spent: Option<String>,
     },
@@ -213,6 +215,7 @@ impl LocalRun {
     }
 
     fn finished(&self, ended: Ended, observed: &Observed) -> Finished {
+        let artifacts = self.status.artifacts.clone().unwrap_or_default();
         match ended {
             Ended::Succeeded => Finished::Succeeded {
                 digest: self
@@ -227,11 +230,8 @@ impl LocalRun {
                     .map(Box::new),
                 forecast: self.status.forecast,
                 budget_spent: self.budget_spent(),
-                exports: self
-                    .status
-                    .artifacts
-                    .as_ref()
-                    .map_or_else(Vec::new, |artifacts| artifacts.exports.clone()),
+                exports: artifacts.exports,
+                report: artifacts.report,
             },
             Ended::Failed { reason: _, message } => Finished::Failed {
                 code: exit_code(observed),

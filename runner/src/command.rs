@@ -8,6 +8,7 @@ mod evaluate;
 mod export;
 mod forecast;
 mod measure;
+mod page;
 mod post_train;
 mod prepare;
 mod search;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod chart;
+pub mod chromium;
 pub mod cluster;
 pub mod deadly;
 pub mod files;

@@ -55,7 +55,7 @@ fn between_buckets() -> String {
             "{store: pvc://data/store}",
             "{store: s3://bucket/runs, credentialsSecretRef: {name: of-the-store}}",
         ),
-        // The default keeps what was exported, which is nothing.
+        // The default keeps the page that tells of the run, and what was exported, which is nothing.
         ("  retain: All\n", ""),
     ];
     edits
@@ -162,6 +162,8 @@ fn runs_of_one_name_share_a_bucket_keep_their_secrets_and_leave_as_they_were_ask
         assert_eq!(end["status"]["search"]["digest"], digest);
         // The seconds of all causes are those that pods held: to a second a pod, as Kubernetes counts.
         let (held, pods) = held(namespace);
+        let page = format!("s3://bucket/runs/runs/{}.tiny/report.html", namespace.name);
+        assert_eq!(end["status"]["artifacts"]["report"], page);
         let causes = end["status"]["gpuSeconds"].as_object().expect("it is told");
         let told: f64 = causes.values().filter_map(Value::as_f64).sum();
         println!(
@@ -186,10 +188,11 @@ fn runs_of_one_name_share_a_bucket_keep_their_secrets_and_leave_as_they_were_ask
     for folder in [store.bucket(), source.bucket()] {
         assert_eq!(holding("canary", &folder), "", "a secret was written down");
     }
-    let runs = |namespace: &str| {
+    let files = |namespace: &str| {
         let runs = store.bucket().join("runs/runs");
-        files_below(&runs.join(format!("{namespace}.tiny"))).len()
+        files_below(&runs.join(format!("{namespace}.tiny")))
     };
+    let runs = |namespace: &str| files(namespace).len();
     let before = runs("bucket-b");
     assert!(runs("bucket-a") > 10 && before > 10);
     // One is deleted, in the foreground even: its prefix goes, the other's and what they share stay.
@@ -201,7 +204,8 @@ fn runs_of_one_name_share_a_bucket_keep_their_secrets_and_leave_as_they_were_ask
     ]);
     let took = is_gone(&both[0], "tiny", TIME_BOX + Duration::from_secs(10));
     println!("gone after {took:?}");
-    assert_eq!((runs("bucket-a"), runs("bucket-b")), (0, before));
+    assert_eq!((runs("bucket-a"), runs("bucket-b")), (1, before));
+    assert!(files("bucket-a")[0].ends_with("bucket-a.tiny/report.html"));
     assert!(!files_below(&store.bucket().join("runs/databases")).is_empty());
     assert!(
         both[0]
@@ -256,9 +260,10 @@ fn a_namespace_goes_with_a_run_at_work_in_it_and_a_finished_run_after_its_time()
     namespace.kubectl(&["patch", "prun/tiny", "--type=merge", "-p", patch]);
     let took = is_gone(&namespace, "tiny", Duration::from_secs(60));
     println!("expired and gone after {took:?}");
-    assert_eq!(
-        files_below(&store.bucket().join("runs/runs/expires.tiny")).len(),
-        0
+    let left = files_below(&store.bucket().join("runs/runs/expires.tiny"));
+    assert!(
+        left.len() == 1 && left[0].ends_with("expires.tiny/report.html"),
+        "{left:?}"
     );
     // At work, and with its namespace: no Job can be made any more, and nothing is stuck.
     namespace.apply(&between_buckets());

@@ -1,7 +1,9 @@
 //! `darwinlm report` on one machine: the page stands alone, and says what the ledger says.
 
 use std::fs;
+use std::path::Path;
 
+use darwinlm_tests::files::files_below;
 use darwinlm_tests::local::{Finished, Local};
 use serde_json::Value;
 
@@ -45,12 +47,106 @@ fn a_finished_run_is_told_on_one_page_that_needs_nothing_else() {
     }
     assert!(found >= 6, "{found} fitnesses in {last}");
     // Drawn, and of nothing elsewhere.
-    assert_eq!(page.matches("<svg").count(), 3, "curve, map and levels");
+    let drawn = page.matches("<svg").count();
+    assert_eq!(drawn, 5, "two curves, map, levels and tree");
     for elsewhere in ["<script", "src=", "<link", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
     let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(links, 0, "nothing is fetched");
+}
+
+#[test]
+fn the_selection_of_any_generation_can_be_asked_for() {
+    let world = Local::new();
+    world.run(&[]).digest();
+    let file = world.path().join("page.html");
+    let to = file.to_str().expect("the path is text");
+    let told = report(&world, &["--generation", "2", "-o", to]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let page = fs::read_to_string(&file).expect("it is written");
+    assert!(page.contains("<h2>Selection in generation 2</h2>"));
+    // Every candidate's fitness in the first step, to the last digit.
+    let second = generation(&world, 2);
+    let trials = &second["entry"]["Generation"]["steps"][0]["trials"];
+    let trials = trials.as_array().expect("the step has trials");
+    for trial in trials {
+        let fitness = trial["outcome"]["Scored"]["fitness"].as_str();
+        let fitness = fitness.expect("it is a number as text");
+        assert!(
+            page.contains(&format!("<data value=\"{fitness}\">")),
+            "{fitness}"
+        );
+    }
+    assert!(trials.len() > 3, "{trials:?}");
+    let missing = report(&world, &["--generation", "6", "-o", to]);
+    assert_eq!(missing.code, Some(66));
+    let words = "local.tiny has no generation 6: those from 1 to 5 are there";
+    assert!(missing.stderr.contains(words), "{}", missing.stderr);
+}
+
+#[test]
+fn what_was_measured_of_an_earlier_survivor_is_not_told_of_this_one() {
+    let world = Local::new();
+    let training = "postTraining: {tokens: 512, learningRate: \"1e-3\", batchSequences: 2}";
+    world.edit(
+        "  evaluation: {}",
+        &format!("  {training}\n  evaluation: {{}}"),
+    );
+    let digest = world.run(&[]).digest();
+    let file = world.path().join("page.html");
+    let page = || {
+        let told = report(&world, &["-o", file.to_str().expect("the path is text")]);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        fs::read_to_string(&file).expect("it is written")
+    };
+    let (models, training) = ("<h2>Dense, uniform", "<h2>Post-training</h2>");
+    assert!(page().contains(models) && page().contains(training));
+    // As where the search went on after the models were measured, and then after the survivor was trained.
+    let earlier = format!("sha256:{}", "0".repeat(64));
+    let run = world.store().join("runs/local.tiny");
+    let trained = files_below(&run.join("checkpoints"));
+    let trained = trained
+        .iter()
+        .find(|file| file.ends_with("trained/manifest.json"));
+    let forget = |file: &Path| {
+        let text = fs::read_to_string(file).expect("it is there");
+        assert!(text.contains(&digest), "{text}");
+        fs::write(file, text.replace(&digest, &earlier)).expect("it can be written");
+    };
+    forget(&run.join("evaluation.json"));
+    let told = page();
+    assert!(told.contains("not measured yet") && !told.contains(models));
+    assert!(
+        told.contains(training),
+        "it was this survivor that was trained"
+    );
+    forget(trained.expect("the survivor was trained"));
+    assert!(!page().contains(training));
+}
+
+#[test]
+fn a_page_that_cannot_be_written_fails_no_task_and_is_not_passed_over_in_silence() {
+    let world = Local::new();
+    // A folder where the page would lie.
+    let page = world.store().join("runs/local.tiny/report.html");
+    fs::create_dir_all(page.join("x")).expect("a folder can be made");
+    let finished = world.run(&[]);
+    finished.digest();
+    assert!(
+        !finished.stdout.contains("report written"),
+        "{}",
+        finished.stdout
+    );
+    let logs = files_below(&world.store().join(".darwinlm"));
+    let said = logs.iter().filter_map(|log| fs::read_to_string(log).ok());
+    let said = said
+        .filter(|log| log.contains("the page was not written"))
+        .count();
+    assert!(
+        said >= 2,
+        "{said} of {logs:?} say it: after the search and after evaluate"
+    );
 }
 
 #[test]

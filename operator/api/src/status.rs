@@ -421,7 +421,7 @@ pub struct ArtifactsStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 2048)))]
     pub exports: Vec<String>,
-    /// URL of the report.
+    /// URL of the page that tells of the run, a single HTML file; written anew as there is more to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub report: Option<String>,

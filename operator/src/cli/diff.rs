@@ -1,6 +1,7 @@
 //! `darwinlm diff`: where two searches part, and why.
 
 use clap::Args;
+use darwinlm_report::{Facts, grouped};
 use darwinlm_store::Store;
 use darwinlm_task::Measured;
 use serde_json::Value;
@@ -9,8 +10,6 @@ use super::get::runs;
 use super::lineage::changes;
 use super::report::{failure, only};
 use super::{Failure, store_url};
-use crate::local::evaluation::grouped;
-use crate::report::Facts;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use darwinlm_report::grouped;
 use darwinlm_store::{Listed, Store, newest};
 use darwinlm_task::ExitCode;
 use darwinlm_task::paths::MANIFEST;
 
 use super::{Failure, store_url};
-use crate::local::evaluation::grouped;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -1,13 +1,13 @@
 //! `darwinlm get`: the runs of a store, as a table.
 
 use clap::Args;
+use darwinlm_report::grouped;
 use darwinlm_search::{Entry, Survivor, verify_chain};
 use darwinlm_store::{Ledger, Store};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{ExitCode, RunIdentity};
 
 use super::{Failure, store_url};
-use crate::local::evaluation::grouped;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

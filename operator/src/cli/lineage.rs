@@ -2,14 +2,13 @@
 //! changed something.
 
 use clap::Args;
+use darwinlm_report::{Facts, grouped};
 use darwinlm_search::{Genome, ModuleKind};
 use darwinlm_store::Store;
 
 use super::get::runs;
 use super::report::{failure, only};
 use super::{Failure, store_url};
-use crate::local::evaluation::grouped;
-use crate::report::Facts;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -101,6 +101,7 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             evaluation,
             exports,
             forecast,
+            report,
             budget_spent,
         } => {
             if let Some(words) = budget_spent {
@@ -114,6 +115,11 @@ async fn conclude(finished: Finished, store: &str, run: &RunIdentity) -> Result<
             }
             for export in exports {
                 println!("exported to {export}");
+            }
+            if let Some(report) = report {
+                let path = store_folder(&report);
+                let place = path.map_or(report, |path| path.display().to_string());
+                println!("report written to {place}");
             }
             if let Some(ForecastStatus {
                 gpu_seconds,

@@ -1,5 +1,6 @@
 //! Dense, uniform, searched and trained side by side, as a table.
 
+use darwinlm_report::grouped;
 use darwinlm_task::{EvaluationReport, LatencyReport, LatencyWorkload, Measured, Spread};
 
 /// The table, one line per model under a line of headings.
@@ -80,19 +81,6 @@ fn speed(report: &LatencyReport) -> String {
             times(least),
             times(most)
         )
-}
-
-/// A number with a comma between groups of three digits.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// A decimal number with so many places; what is no number stays as it is.

@@ -1,8 +1,7 @@
 //! Where the parameters went: each kind of module before and after, and its levels block by block.
 
+use darwinlm_report::grouped;
 use darwinlm_search::{Genome, Level, ModuleKind, PerKind, Problem};
-
-use super::evaluation::grouped;
 
 /// The table, one line per kind of module under a line of headings.
 pub fn table(problem: &Problem, genome: &Genome) -> String {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use darwinlm_api::conditions::{ConditionType, get, stalled};
 use darwinlm_api::{PruningRunStatus, Stage};
+use darwinlm_report::grouped;
 use darwinlm_task::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-use super::evaluation::grouped;
 use crate::run_controller::observed::{Observed, ObservedJob};
 use crate::run_controller::validate::ValidatedRun;
 

@@ -154,6 +154,18 @@ fn survivors_that_a_report_has_no_room_for_are_not_forgotten() {
 }
 
 #[test]
+fn the_status_tells_where_the_page_lies_as_the_spec_names_the_store() {
+    let mut done = evaluated();
+    let report = done.report.as_mut().expect("a done Job has a report");
+    report.page = Some("runs/team.tiny/report.html".into());
+    let status = decided(vec![prepared(), built(), searched(), done]).status;
+    assert_eq!(
+        status.artifacts.unwrap().report.as_deref(),
+        Some("pvc://data/store/runs/team.tiny/report.html")
+    );
+}
+
+#[test]
 fn the_status_tells_loss_and_checkpoint_of_a_training() {
     let mut training = job("post-train-a1").running();
     let mut said = given::report(TaskKind::PostTrain);

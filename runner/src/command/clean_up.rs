@@ -6,9 +6,6 @@ use tokio::task::yield_now;
 use super::context::{Context, Ended, store_failure};
 use crate::failure::Failure;
 
-/// What is kept where exports are: the page that tells of the run.
-const REPORT: &str = "report.html";
-
 /// Removes everything below `runs/<run>/`, its own mark last: until then the prefix is seen to be this
 /// run's, however often the task is begun again. A prefix of another search stays as it is, and nothing
 /// outside of the prefix is looked at.
@@ -33,7 +30,8 @@ pub(super) async fn task(
         return Ok(Ended::Done);
     }
     let exports = within(&context.spec.store, prefix, exports);
-    let keep = |key: &str| keep_exports && is_kept(key, prefix, &exports);
+    let page = context.paths.report();
+    let keep = |key: &str| keep_exports && (key == page || is_kept(key, &exports));
     let hear = |done, total| context.reporter.progress(done, total, "files");
     let but_the_mark = |key: &str| key == mark || keep(key);
     let removed = store.remove_below(prefix, but_the_mark, hear).await;
@@ -63,9 +61,9 @@ fn within(store: &str, prefix: &str, exports: &[String]) -> Vec<String> {
     exports.iter().filter_map(key_of).collect()
 }
 
-fn is_kept(key: &str, prefix: &str, exports: &[String]) -> bool {
+fn is_kept(key: &str, exports: &[String]) -> bool {
     let below = |folder: &str| key.strip_prefix(folder)?.strip_prefix('/');
-    below(prefix) == Some(REPORT) || exports.iter().any(|folder| below(folder).is_some())
+    exports.iter().any(|folder| below(folder).is_some())
 }
 
 #[cfg(test)]
@@ -85,13 +83,13 @@ mod tests {
             assert!(of(elsewhere).is_empty(), "{elsewhere}");
         }
         let exports = ["runs/n.r/out".to_owned(), "runs/n.r/older/x".to_owned()];
-        let kept = |key| is_kept(key, "runs/n.r", &exports);
-        assert!(kept("runs/n.r/out/transformers/config.json") && kept("runs/n.r/report.html"));
+        let kept = |key| is_kept(key, &exports);
+        assert!(kept("runs/n.r/out/transformers/config.json"));
         assert!(kept("runs/n.r/older/x/config.json") && !kept("runs/n.r/older/y"));
         for gone in [
             "runs/n.r/outer",
             "runs/n.r/ledger/000001.json",
-            "runs/n.r/x/report.html",
+            "runs/n.r/report.html",
         ] {
             assert!(!kept(gone), "{gone}");
         }

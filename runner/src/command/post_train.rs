@@ -176,7 +176,7 @@ impl Training<'_> {
         if claim.is_lost().await.map_err(store_failure)? {
             return Ok(self.lost());
         }
-        self.checkpoints.finish(&run).await?;
+        self.checkpoints.finish(&run, self.found.digest).await?;
         context.timesheet.kept();
         Ok(Ended::Done)
     }

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use super::context::{Context, Ended, Stop, store_failure};
 use super::{
-    build_database, clean_up, evaluate, export, measure, post_train, prepare, search, would_fit,
+    build_database, clean_up, evaluate, export, measure, page, post_train, prepare, search,
+    would_fit,
 };
 use crate::failure::{Failure, OrFail, caught};
 use crate::metrics::Metrics;
@@ -116,6 +117,9 @@ async fn attempt(
         ended => ended,
     };
     context.account(&ended).await;
+    if matches!(ended, Ok(Ended::Done | Ended::BudgetSpent)) {
+        page::write(&context).await;
+    }
     ended
 }
 

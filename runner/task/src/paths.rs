@@ -9,6 +9,9 @@ use crate::{RunIdentity, TokenSlice};
 /// The manifest's file name in every write-once folder: written last, trusted first.
 pub const MANIFEST: &str = "manifest.json";
 
+/// The loss of every step, beside the trained weights: `losses`, a double each.
+pub const TRAINED_LOSSES: &str = "losses.safetensors";
+
 /// `models/<digest>`: the dense model as fetched.
 pub fn model(digest: &str) -> String {
     format!("models/{digest}")
@@ -114,10 +117,15 @@ impl RunPaths {
         format!("{}/survivors/{index:06}.json", self.prefix)
     }
 
+    /// `checkpoints`: every post-training of the run.
+    pub fn trainings(&self) -> String {
+        format!("{}/checkpoints", self.prefix)
+    }
+
     /// `checkpoints/<training>`: everything of one post-training, named by the digest of what decides
     /// its outcome.
     pub fn training(&self, digest: &str) -> String {
-        format!("{}/checkpoints/{digest}", self.prefix)
+        format!("{}/{digest}", self.trainings())
     }
 
     /// `checkpoints/<training>/newest.json`: the step of the newest whole checkpoint; overwritten.
@@ -138,5 +146,10 @@ impl RunPaths {
     /// `evaluation.json`.
     pub fn evaluation(&self) -> String {
         format!("{}/evaluation.json", self.prefix)
+    }
+
+    /// `report.html`: the page that tells of the run; overwritten by every task that has more to tell.
+    pub fn report(&self) -> String {
+        format!("{}/report.html", self.prefix)
     }
 }

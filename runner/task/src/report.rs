@@ -86,6 +86,9 @@ pub struct TaskReport {
     /// Said by `export`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportReport>,
+    /// Key of the page that tells of the run, once this worker wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
     /// Summed over all workers that left a file in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<GpuSeconds>,
@@ -394,6 +397,7 @@ impl TaskReport {
             training: None,
             evaluation: None,
             export: None,
+            page: None,
             gpu_seconds: None,
             still_seconds: 0,
         }

@@ -94,6 +94,7 @@ fn large_report() -> TaskReport {
         waiting: 9_999_999,
         lost: 9_999,
     });
+    report.page = Some(format!("runs/models.{}/report.html", "n".repeat(40)));
     report
 }
 

@@ -5,6 +5,7 @@ use darwinlm_api::{
     GpuSeconds, PruningRun, PruningRunStatus,
     conditions::{self, ConditionStatus, ConditionType, stalled},
 };
+use darwinlm_report::grouped;
 use darwinlm_task::TaskKind;
 use k8s_openapi::{
     api::events::v1::Event, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp,
@@ -12,7 +13,7 @@ use k8s_openapi::{
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{Cluster, Failure, Place, said};
-use crate::{local::evaluation::grouped, run_controller::decide::done_condition};
+use crate::run_controller::decide::done_condition;
 
 pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:

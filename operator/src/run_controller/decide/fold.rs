@@ -103,6 +103,10 @@ fn fold_facts(run: &ValidatedRun, report: &TaskReport, status: &mut PruningRunSt
         let exports = export.exports.iter().map(|url| as_written(url)).collect();
         status.artifacts.get_or_insert_default().exports = exports;
     }
+    if let Some(key) = &report.page {
+        let url = as_written(&format!("{}/{key}", run.store));
+        status.artifacts.get_or_insert_default().report = Some(url);
+    }
 }
 
 fn fold_search(new: SearchStatus, status: &mut PruningRunStatus) {

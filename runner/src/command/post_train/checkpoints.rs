@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use darwinlm_search::Digest;
 use darwinlm_store::{Files, Folder, FolderWriter, open_folder};
 use darwinlm_task::ExitCode;
-use darwinlm_task::paths::MANIFEST;
+use darwinlm_task::paths::{MANIFEST, TRAINED_LOSSES};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::failure;
-use super::trained::{TRAINED_LOSSES, TRAINED_WEIGHTS};
+use super::trained::TRAINED_WEIGHTS;
 use crate::command::context::{Context, store_failure};
 use crate::failure::{Failure, OrFail};
 use crate::train::{CHECKPOINT_FILES, PostTraining, TrainError};
@@ -112,9 +113,17 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Writes the trained weights; then nothing goes on from a checkpoint any more.
-    pub(super) async fn finish(&self, run: &PostTraining<'_>) -> Result<(), Failure> {
+    pub(super) async fn finish(
+        &self,
+        run: &PostTraining<'_>,
+        ledger: Digest,
+    ) -> Result<(), Failure> {
         let key = self.context.paths.trained(&self.digest);
-        let about = json!({ "training": self.digest, "tokens": run.tokens() });
+        let about = json!({
+            "training": self.digest,
+            "tokens": run.tokens(),
+            "ledger": ledger,
+        });
         self.put(
             &key,
             &[TRAINED_WEIGHTS, TRAINED_LOSSES],

@@ -15,8 +15,6 @@ use crate::weights::{MappedTensors, WeightsError};
 
 /// The weights, under their names in a checkpoint.
 pub(super) const TRAINED_WEIGHTS: &str = "model.safetensors";
-/// The loss of every step.
-pub(super) const TRAINED_LOSSES: &str = "losses.safetensors";
 
 /// Version of the recipe: another one is another training.
 const VERSION: u32 = 1;

@@ -1,8 +1,9 @@
 //! Sizes, and what the run measured of the model.
 
+use darwinlm_report::grouped;
 use darwinlm_task::{EvaluationReport, LatencyReport, LatencyWorkload, Measured, Memory, Spread};
 
-use super::{Card, grouped};
+use super::Card;
 
 pub(super) fn parameters(card: &Card<'_>) -> String {
     let of_dense = |count: u64| {

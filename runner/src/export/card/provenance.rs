@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use darwinlm_report::grouped;
 use darwinlm_search::Digest;
 use darwinlm_task::{
     DeviceClass, Dtype, NumericsPlan, OptimizerPrecision, Plan, PostTrainingSpec, TargetSpec,
     TokenSlice, paths,
 };
-
-use super::grouped;
 
 /// What the run recorded of itself.
 #[derive(Clone, Debug)]

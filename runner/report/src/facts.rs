@@ -1,14 +1,24 @@
 //! What the page tells, read out of the store; nothing of it is computed anew but sums and shares.
 
+mod mutations;
+mod training;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use darwinlm_search::{Entry, GenerationEntry, Genome, ModuleKind, PerKind, Problem, verify_chain};
+use darwinlm_search::{Digest, Entry, GenerationEntry, Genome, PerKind, Problem, verify_chain};
 use darwinlm_store::{
     Ledger, LedgerError, Store, StoreError, Validations, read_workers, sum_workers,
 };
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{EvaluationReport, GpuSeconds, Plan, RunIdentity};
+use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
 use serde::Deserialize;
+
+pub use mutations::{Changed, Fared, Mutation};
+pub use training::Training;
+
+/// Files that are read at once: a bucket takes its time for each.
+const AT_ONCE: usize = 16;
 
 /// Why there is nothing to tell.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +36,7 @@ pub enum FactsError {
         key: String,
         /// What is wrong with it.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The ledger's chain is broken.
     #[error("failed to trust the ledger: {0}")]
@@ -54,8 +64,11 @@ pub struct Facts {
     pub digest: String,
     /// Validation KL and perplexity by the generation that the survivor was born in.
     pub validation: BTreeMap<u32, (f64, f64)>,
-    /// Dense, uniform, searched and trained, once they were measured.
+    /// Dense, uniform, searched and trained, once they were measured. What was measured of the survivor of
+    /// fewer generations is none.
     pub evaluation: Option<EvaluationReport>,
+    /// How the survivor was trained, once it was.
+    pub training: Option<Training>,
     /// How model and data were prepared.
     pub plan: Option<Plan>,
     /// Where the device seconds went, by the workers' own accounts.
@@ -63,44 +76,21 @@ pub struct Facts {
     /// Devices that trials were computed on.
     pub devices: BTreeSet<String>,
     /// How offspring fared, by what they changed of their parents.
-    pub mutations: BTreeMap<Changed, Fared>,
-}
-
-/// Which modules an offspring's exchange touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Changed {
-    /// Attention modules alone.
-    Attention,
-    /// MLP modules alone.
-    Mlp,
-    /// Both.
-    Both,
-}
-
-impl Changed {
-    /// As the page says it.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Attention => "attention",
-            Self::Mlp => "MLP",
-            Self::Both => "attention and MLP",
-        }
-    }
-}
-
-/// How offspring fared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fared {
-    /// Bred.
-    pub bred: u32,
-    /// Became the next parent.
-    pub survived: u32,
+    pub mutations: BTreeMap<Mutation, Fared>,
 }
 
 /// The part of `evaluation.json` that is told.
 #[derive(Deserialize)]
 struct Evaluation {
+    of: Evaluated,
     report: EvaluationReport,
+}
+
+/// What it is an evaluation of.
+#[derive(Deserialize)]
+struct Evaluated {
+    ledger: Digest,
+    training: Option<String>,
 }
 
 impl Facts {
@@ -126,37 +116,22 @@ impl Facts {
             return Err(FactsError::NotBegun { run: name });
         };
         let digest = digest.map_err(|error| FactsError::Chain(error.to_string()))?;
-        let born = generations.iter().map(|of| of.survivor.born_in_generation);
-        let born: BTreeSet<u32> = born.chain([0]).collect();
-        let validations = Validations::new(store, &paths);
-        let mut validation = BTreeMap::new();
-        for born in born {
-            if let Some(record) = validations.get(born).await? {
-                let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
-                if let (Some(kl), Some(perplexity)) = (number(record.kl), number(record.perplexity))
-                {
-                    validation.insert(born, (kl, perplexity));
-                }
-            }
-        }
-        let mut devices = BTreeSet::new();
-        for generation in &generations {
-            let cost = ledger.cost(generation.generation).await?;
-            devices.extend(cost.devices().iter().map(|device| format!("{device:?}")));
-        }
         let evaluation: Option<Evaluation> = read(store, &paths.evaluation()).await?;
+        let evaluation = evaluation.filter(|evaluation| evaluation.of.ledger == digest);
+        let trained = evaluation.as_ref().and_then(|one| one.of.training.clone());
         Ok(Self {
             run: name,
             store: store.url().to_string(),
-            mutations: mutations(&generations),
-            problem,
-            generations,
-            digest: digest.to_string(),
-            validation,
+            validation: validation(&Validations::new(store, &paths), &generations).await?,
+            training: Training::read(store, &paths, digest, trained.as_deref()).await?,
             evaluation: evaluation.map(|evaluation| evaluation.report),
             plan: read(store, &paths.plan()).await?,
             seconds: sum_workers(&read_workers(store, &paths).await?, None),
-            devices,
+            devices: devices(&ledger, &generations).await?,
+            mutations: mutations::sums(&generations),
+            digest: digest.to_string(),
+            problem,
+            generations,
         })
     }
 
@@ -166,12 +141,17 @@ impl Facts {
         last.map_or(&self.problem.start, |last| &last.survivor.genome)
     }
 
+    /// A finished generation.
+    pub fn generation(&self, number: u32) -> Option<&GenerationEntry> {
+        let mut all = self.generations.iter();
+        all.find(|generation| generation.generation == number)
+    }
+
     /// How many modules of each kind are at each level.
     pub fn levels(&self) -> PerKind<Vec<u32>> {
         PerKind::of(|kind| {
             let deepest = self.problem.ladders.deepest();
-            let deepest = of_kind(&deepest, kind).index();
-            let mut counts = vec![0; deepest + 1];
+            let mut counts = vec![0; deepest[kind].index() + 1];
             for (module, level) in self.survivor().modules() {
                 if module.kind == kind {
                     counts[level.index()] += 1;
@@ -179,14 +159,6 @@ impl Facts {
             }
             counts
         })
-    }
-}
-
-/// The part of a kind.
-pub(super) fn of_kind<T>(both: &PerKind<T>, kind: ModuleKind) -> &T {
-    match kind {
-        ModuleKind::Attention => &both.attention,
-        ModuleKind::Mlp => &both.mlp,
     }
 }
 
@@ -200,36 +172,34 @@ async fn read<T: serde::de::DeserializeOwned>(
     let read = serde_json::from_slice(&bytes);
     read.map(Some).map_err(|source| FactsError::Unreadable {
         key: key.to_owned(),
-        source,
+        source: source.into(),
     })
 }
 
-/// Sums over all offspring of all generations.
-fn mutations(generations: &[GenerationEntry]) -> BTreeMap<Changed, Fared> {
-    let mut sums: BTreeMap<Changed, Fared> = BTreeMap::new();
-    for generation in generations {
-        for child in &generation.offspring {
-            if let Some(changed) = changed(&generation.parent, child) {
-                let fared = sums.entry(changed).or_default();
-                fared.bred += 1;
-                fared.survived += u32::from(*child == generation.survivor.genome);
-            }
-        }
-    }
-    sums
+/// The figures of every survivor that was measured.
+async fn validation(
+    validations: &Validations,
+    generations: &[GenerationEntry],
+) -> Result<BTreeMap<u32, (f64, f64)>, StoreError> {
+    let born = generations.iter().map(|of| of.survivor.born_in_generation);
+    let born: BTreeSet<u32> = born.chain([0]).collect();
+    let looked = iter(born.into_iter().map(|born| validations.get(born)));
+    let records: Vec<_> = looked.buffered(AT_ONCE).try_collect().await?;
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let figures = records.into_iter().flatten().filter_map(|record| {
+        let born = record.born_in_generation;
+        Some((born, (number(record.kl)?, number(record.perplexity)?)))
+    });
+    Ok(figures.collect())
 }
 
-/// Which kinds of modules differ.
-pub(super) fn changed(parent: &Genome, child: &Genome) -> Option<Changed> {
-    let differs = |kind: ModuleKind| {
-        let both = parent.modules().zip(child.modules());
-        both.into_iter()
-            .any(|((module, was), (_, is))| module.kind == kind && was != is)
-    };
-    match (differs(ModuleKind::Attention), differs(ModuleKind::Mlp)) {
-        (true, true) => Some(Changed::Both),
-        (true, false) => Some(Changed::Attention),
-        (false, true) => Some(Changed::Mlp),
-        (false, false) => None,
-    }
+/// The devices that computed.
+async fn devices(
+    ledger: &Ledger,
+    generations: &[GenerationEntry],
+) -> Result<BTreeSet<String>, LedgerError> {
+    let looked = iter(generations.iter().map(|of| ledger.cost(of.generation)));
+    let costs: Vec<_> = looked.buffered(AT_ONCE).try_collect().await?;
+    let devices = costs.iter().flat_map(|cost| cost.devices());
+    Ok(devices.map(|device| format!("{device:?}")).collect())
 }
