@@ -289,8 +289,8 @@ fn progress_adds_up_to_the_tokens_of_the_trial() {
     let bench = Bench::new("tiny-gqa");
     let (mut trained, mut scored) = (0, 0);
     let mut progress = |step| match step {
-        TrialProgress::Trained(tokens) => trained += tokens,
-        TrialProgress::Scored(tokens) => scored += tokens,
+        TrialProgress::Trained(work) => trained += work.tokens,
+        TrialProgress::Scored(work) => scored += work.tokens,
     };
     let trial = trial(vec![minibatch()]);
     run_trial(
