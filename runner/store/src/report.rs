@@ -113,6 +113,7 @@ impl History {
                 genome: survivor.genome.clone(),
                 fitness: survivor.fitness?.to_string(),
                 validation_kl: known.and_then(|record| record.kl.clone()),
+                validation_perplexity: known.and_then(|record| record.perplexity.clone()),
                 parameters: survivor.parameters,
                 born_in_generation: survivor.born_in_generation,
             })

@@ -67,6 +67,7 @@ fn large_report() -> TaskReport {
         genome: Genome::uniform(80, level),
         fitness: "0.24130712345678901".into(),
         validation_kl: Some("0.25300712345678901".into()),
+        validation_perplexity: Some("12.345607123456789".into()),
         parameters: 70_553_706_496,
         born_in_generation: 999_999,
     };
