@@ -87,29 +87,6 @@ func fleet() (dashboard.Dashboard, error) {
 			query(`max by (namespace, pod) (darwinlm_leader)`, "{{namespace}}/{{pod}}")).
 			Mappings(words(map[string][2]string{"0": {"stands by", "text"}, "1": {"leads", "green"}})).
 			MergeValues(true)).
-		WithPanel(lines("Looks at runs", "Looks a second, by result.", "ops",
-			query(`sum by (result) (rate(darwinlm_reconcile_total[$__rate_interval]))`, "{{result}}")).
-			Min(0)).
-		WithPanel(lines("Looks that failed", "Failed looks a second, by kind of error. What is refused is told in the run, and is for its owner.", "ops",
-			query(`sum by (kind) (rate(darwinlm_reconcile_errors_total[$__rate_interval]))`, "{{kind}}")).
-			NoValue("None has failed.").
-			Min(0)).
-		WithPanel(lines("Duration of a look", "Half of the looks are faster than the first line; one in a hundred is slower than the last.", "s",
-			query(`histogram_quantile(0.5, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "50 %"),
-			query(`histogram_quantile(0.9, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "90 %"),
-			query(`histogram_quantile(0.99, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "99 %")).
-			Min(0)).
-		WithPanel(lines("Looks at once", "Looks going on now: at the value of `concurrency`, others wait for their turn.", "short",
-			query(`sum by (pod) (darwinlm_reconcile_active)`, "{{pod}}")).
-			Min(0)).
-		WithPanel(lines("Requests to the API server", "Requests a second, by verb and by the code of the answer; `none` where no answer came.", "reqps",
-			query(`sum by (verb, code) (rate(darwinlm_api_requests_total[$__rate_interval]))`, "{{verb}} {{code}}")).
-			Min(0)).
-		WithPanel(lines("Watches that broke", "A second; each was tried again.", "ops",
-			query(`sum by (pod) (rate(darwinlm_watch_errors_total[$__rate_interval]))`, "{{pod}}")).
-			Min(0)).
-		WithPanel(steps("Changes of leader", "How often the lease has changed hands so far.", "short",
-			query(`max by (namespace) (darwinlm_lease_transitions)`, "{{namespace}}"))).
 		WithPanel(joined("Versions", "Of each operator, and how many fields the installed definition of runs lacks.",
 			map[string]string{"namespace": "Namespace", "pod": "Operator", "version": "Version", "Value #B": "Fields that are missing"},
 			rows(`max by (namespace, pod, version) (darwinlm_build_info)`),
@@ -118,5 +95,38 @@ func fleet() (dashboard.Dashboard, error) {
 				"excludeByName": map[string]any{"Value #A": true},
 			}}).
 			Span(8)).
+		WithPanel(steps("Changes of leader", "How often the lease has changed hands so far.", "short",
+			query(`max by (namespace) (darwinlm_lease_transitions)`, "{{namespace}}"))).
+		WithPanel(lines("Looks at runs", "Looks a second, by result.", "ops",
+			query(`sum by (result) (rate(darwinlm_reconcile_total[$__rate_interval]))`, "{{result}}")).
+			Min(0).
+			Span(6)).
+		WithPanel(lines("Looks that failed", "Failed looks a second, by kind of error. What is refused is told in the run, and is for its owner.", "ops",
+			query(`sum by (kind) (rate(darwinlm_reconcile_errors_total[$__rate_interval]))`, "{{kind}}")).
+			NoValue("None has failed.").
+			Min(0).
+			Span(6)).
+		WithPanel(lines("Duration of a look", "Half of the looks are faster than the first line; one in a hundred is slower than the last.", "s",
+			query(`histogram_quantile(0.5, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "50 %"),
+			query(`histogram_quantile(0.9, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "90 %"),
+			query(`histogram_quantile(0.99, sum by (le) (rate(darwinlm_reconcile_duration_seconds_bucket[$__rate_interval])))`, "99 %")).
+			Min(0).
+			Span(6)).
+		WithPanel(lines("Watches that broke", "A second; each was tried again.", "ops",
+			query(`sum by (pod) (rate(darwinlm_watch_errors_total[$__rate_interval]))`, "{{pod}}")).
+			Min(0).
+			Span(6)).
+		WithPanel(lines("Queue", "Runs whose look is due and has not begun, and looks going on now: at the value of `concurrency`, others wait for their turn.", "short",
+			query(`sum by (pod) (darwinlm_reconcile_waiting)`, "{{pod}} waiting"),
+			query(`sum by (pod) (darwinlm_reconcile_active)`, "{{pod}} going on")).
+			Min(0)).
+		WithPanel(lines("Wait for a look", "For how long a look was due when it began: half of them waited less than the first line, one in a hundred longer than the last.", "s",
+			query(`histogram_quantile(0.5, sum by (le) (rate(darwinlm_reconcile_wait_seconds_bucket[$__rate_interval])))`, "50 %"),
+			query(`histogram_quantile(0.9, sum by (le) (rate(darwinlm_reconcile_wait_seconds_bucket[$__rate_interval])))`, "90 %"),
+			query(`histogram_quantile(0.99, sum by (le) (rate(darwinlm_reconcile_wait_seconds_bucket[$__rate_interval])))`, "99 %")).
+			Min(0)).
+		WithPanel(lines("Requests to the API server", "Requests a second, by verb and by the code of the answer; `none` where no answer came.", "reqps",
+			query(`sum by (verb, code) (rate(darwinlm_api_requests_total[$__rate_interval]))`, "{{verb}} {{code}}")).
+			Min(0)).
 		Build()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/statushistory"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+	"github.com/grafana/grafana-foundation-sdk/go/trend"
 )
 
 // The Prometheus that the reader chooses.
@@ -155,6 +156,40 @@ func joined(title, description string, columns map[string]string, queries ...*pr
 			"excludeByName": map[string]any{"Time": true},
 			"renameByName":  columns,
 		}})
+}
+
+// A figure of the survivor by generation: what was told at the same time is joined, and the last of each generation counts.
+func byGeneration(title, description, name, figure, generation string) *trend.PanelBuilder {
+	overTime := func(expr string) *prometheus.DataqueryBuilder {
+		return query(expr, "").Format(prometheus.PromQueryFormatTable)
+	}
+	grouped := map[string]any{
+		"Generation": map[string]any{"operation": "groupby", "aggregations": []string{}},
+		name:         map[string]any{"operation": "aggregate", "aggregations": []string{"lastNotNull"}},
+	}
+	return trend.NewPanelBuilder().
+		Title(title).
+		Description(description).
+		Datasource(datasource()).
+		Targets(named([]*prometheus.DataqueryBuilder{overTime(generation), overTime(figure)})).
+		Height(8).
+		Span(8).
+		XField("Generation").
+		WithTransformation(dashboard.DataTransformerConfig{Id: "joinByField", Options: map[string]any{"byField": "Time", "mode": "inner"}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"excludeByName": map[string]any{"Time": true},
+			"renameByName":  map[string]string{"Value #A": "Generation", "Value #B": name},
+		}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "groupBy", Options: map[string]any{"fields": grouped}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"renameByName": map[string]string{name + " (lastNotNull)": name},
+		}}).
+		LineWidth(1).
+		PointSize(4).
+		ShowPoints(common.VisibilityModeAlways).
+		OverrideByName("Generation", column(map[string]any{"decimals": 0})).
+		Legend(legend().ShowLegend(false)).
+		Tooltip(tooltip())
 }
 
 // Who or what is in which state at which time.

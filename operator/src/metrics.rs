@@ -1,11 +1,18 @@
 //! What the operator counts about itself, and the text that Prometheus reads.
 
+mod agenda;
 mod api_requests;
 mod described;
 mod runs;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use agenda::Agenda;
+pub use agenda::Key;
 pub use api_requests::{Count, CountLayer};
 use darwinlm_api::PruningRun;
 pub use described::Described;
@@ -25,6 +32,9 @@ pub struct Metrics {
     errors: IntCounterVec,
     duration: Histogram,
     active: IntGauge,
+    agenda: Agenda,
+    waiting: IntGauge,
+    waits: Histogram,
     watch_errors: IntCounter,
     api_requests: IntCounterVec,
     leader: IntGauge,
@@ -75,6 +85,22 @@ impl Metrics {
             .expect("a name and rising buckets"),
             active: IntGauge::new("darwinlm_reconcile_active", "Reconciles at work now.")
                 .expect("a name"),
+            agenda: Agenda::default(),
+            waiting: IntGauge::new(
+                "darwinlm_reconcile_waiting",
+                "Runs whose reconcile is due and has not begun.",
+            )
+            .expect("a name"),
+            waits: Histogram::with_opts(
+                HistogramOpts::new(
+                    "darwinlm_reconcile_wait_seconds",
+                    "For how long reconciles were due when they began, in seconds.",
+                )
+                .buckets(vec![
+                    0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0,
+                ]),
+            )
+            .expect("a name and rising buckets"),
             watch_errors: IntCounter::new(
                 "darwinlm_watch_errors_total",
                 "Watches of runs, Jobs or pods that broke and were tried again.",
@@ -130,6 +156,8 @@ impl Metrics {
         register(Box::new(metrics.errors.clone()));
         register(Box::new(metrics.duration.clone()));
         register(Box::new(metrics.active.clone()));
+        register(Box::new(metrics.waiting.clone()));
+        register(Box::new(metrics.waits.clone()));
         register(Box::new(metrics.watch_errors.clone()));
         register(Box::new(metrics.api_requests.clone()));
         register(Box::new(metrics.leader.clone()));
@@ -152,6 +180,28 @@ impl Metrics {
         if let Some(kind) = kind {
             self.errors.with_label_values(&[kind]).inc();
         }
+    }
+
+    /// Notes that a look at a run is asked for at a time, now or later, which is debounced.
+    pub fn look_is_asked_for(&self, run: Key, at: Instant, debounce: Duration) {
+        self.agenda.asks(run, at, debounce);
+    }
+
+    /// Notes that a look at a run begins, by a leader or not.
+    pub fn look_begins(&self, run: &Key) {
+        if let Some(waited) = self.agenda.begins(run, Instant::now()) {
+            self.waits.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// Notes that a look that was asked for does not take place.
+    pub fn no_look(&self, run: &Key) {
+        self.agenda.forget(run);
+    }
+
+    /// Notes that all other runs are gone.
+    pub fn only_these_runs_ask(&self, runs: &HashSet<Key>) {
+        self.agenda.keep_only(runs);
     }
 
     /// Notes that a watch broke.
@@ -182,6 +232,8 @@ impl Metrics {
 
     /// Everything in Prometheus' text format, with the series of these runs.
     pub fn text(&self, runs: &[Arc<PruningRun>]) -> String {
+        let waiting = i64::try_from(self.agenda.waiting(Instant::now()));
+        self.waiting.set(waiting.expect("runs fit in memory"));
         let mut families = self.registry.gather();
         families.extend(runs::families(runs));
         families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -242,6 +294,8 @@ mod tests {
                 "darwinlm_reconcile_duration_seconds histogram",
                 "darwinlm_reconcile_errors_total counter",
                 "darwinlm_reconcile_total counter",
+                "darwinlm_reconcile_wait_seconds histogram",
+                "darwinlm_reconcile_waiting gauge",
                 "darwinlm_watch_errors_total counter",
             ]
         );
@@ -257,6 +311,27 @@ mod tests {
             text.contains("darwinlm_reconcile_errors_total{kind=\"observe\"} 1"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_run_waits_until_its_look_begins() {
+        let metrics = Metrics::new();
+        let key = |name: &str| ("n".to_owned(), name.to_owned());
+        let long_ago = Instant::now() - Duration::from_secs(2);
+        for name in ["a", "b", "c"] {
+            metrics.look_is_asked_for(key(name), long_ago, Duration::ZERO);
+        }
+        assert!(metrics.text(&[]).contains("darwinlm_reconcile_waiting 3"));
+        metrics.look_begins(&key("a"));
+        metrics.no_look(&key("b"));
+        let text = metrics.text(&[]);
+        assert!(text.contains("darwinlm_reconcile_waiting 1"), "{text}");
+        for line in [
+            r#"darwinlm_reconcile_wait_seconds_bucket{le="1"} 0"#,
+            r#"darwinlm_reconcile_wait_seconds_bucket{le="5"} 1"#,
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod farewell;
 pub mod finalizer;
 pub mod made_from;
 pub mod memory;
+mod next_look;
 pub mod observe;
 pub mod observed;
 pub mod queue;

@@ -2,9 +2,11 @@
 
 mod memory;
 mod name;
+mod peak;
 
-pub use memory::Watch;
+pub use memory::{Held, Watch, held};
 pub use name::{UNKNOWN, name};
+pub use peak::peak_flops;
 
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;

@@ -14,22 +14,20 @@ pub use times::times;
 
 use darwinlm_search::Shape;
 
+use crate::flops::Flops;
 use crate::memory::Kept;
 
-/// Floating-point operations of a pass through blocks that keep so much: two for every weight of a
-/// token (Kaplan et al., arXiv 2001.08361, table 1), and four for every query column and position
-/// that it attends to, of which there are half as many as the sequence is long.
+/// Floating-point operations of a pass of so many tokens, in sequences of `length`, through blocks that
+/// keep so much.
 fn forward(shape: &Shape, kept: &[Kept], tokens: f64, length: f64) -> f64 {
-    let columns = |of: fn(&Kept) -> u64| kept.iter().map(of).sum::<u64>() as f64;
-    let queries = columns(|kept| kept.queries);
-    let weights = f64::from(shape.hidden)
-        * (2.0 * queries + 2.0 * columns(|kept| kept.keys) + 3.0 * columns(|kept| kept.columns));
-    tokens * (2.0 * weights + 2.0 * length * queries)
+    let whole = (length.max(1.0)) as u64;
+    let of_one = Flops::of_sizes(shape, kept).states(1, whole);
+    of_one as f64 * tokens / whole as f64
 }
 
 /// Floating-point operations of the logits of some tokens.
 fn output(shape: &Shape, tokens: f64) -> f64 {
-    2.0 * tokens * f64::from(shape.vocabulary) * f64::from(shape.hidden)
+    Flops::of_sizes(shape, &[]).logits(1) as f64 * tokens
 }
 
 /// Floating-point operations of the sums XᵀX of some blocks' modules.

@@ -4,8 +4,8 @@
 //! whose blocks may each have their own shape; [`prune`] makes the levels of one module;
 //! [`database`] keeps them; [`stitch`] cuts a candidate out of the dense model; [`train`] trains it
 //! and [`fitness`] scores it; [`trial`] is those three in a row; [`export`] writes what won.
-//! [`forecast`] says before what a run will come to; [`latency`] times modules and models, [`device`] says where, and [`memory`] how much of it that
-//! takes.
+//! [`latency`] times modules and models, [`device`] says where, [`memory`] how much of it and
+//! [`flops`] how many operations that takes; [`forecast`] says before what a run will come to.
 
 // shapes are written as suffixes: `x_BTD`
 #![allow(non_snake_case)]
@@ -17,6 +17,7 @@ pub mod device;
 pub mod export;
 pub mod failure;
 pub mod fitness;
+pub mod flops;
 pub mod forecast;
 pub mod latency;
 pub mod memory;

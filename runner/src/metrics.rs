@@ -1,23 +1,96 @@
 //! The worker's own metrics, in base units, without labels that grow.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
+mod at_scrape;
 
-/// Everything a worker counts.
+use std::sync::{Arc, OnceLock};
+
+use darwinlm_search::Outcome;
+use darwinlm_store::{Ran, Store};
+use darwinlm_task::Dtype;
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::device;
+use crate::flops::Work;
+use crate::process;
+use crate::trial::TrialError;
+
+use at_scrape::Now;
+
+/// Everything a worker counts; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Tokens trained on.
-    pub tokens_trained: IntCounter,
-    /// Tokens scored.
-    pub tokens_scored: IntCounter,
+    tokens_trained: IntCounter,
+    tokens_scored: IntCounter,
+    /// Past 2⁵³ a float counts in larger steps; an integer would begin anew at 2⁶⁴, which a GPU does
+    /// within a day.
+    flops: Counter,
+    peak_flops: GaugeVec,
+    trials: IntCounterVec,
+    store: Arc<OnceLock<Store>>,
     /// Seconds of one trial, training and scoring together.
     pub trial_seconds: Histogram,
-    /// Trials that this worker finished.
-    pub trials: IntCounter,
     /// Generations in the ledger, as this worker sees it.
     pub generation: IntGauge,
     /// Modules written to the level database.
     pub modules: IntCounter,
+}
+
+/// How the computing of a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// With a finite fitness.
+    Done,
+    /// With a loss or a fitness that is no number.
+    Failed,
+    /// It did not fit in memory.
+    OutOfMemory,
+    /// With an exception.
+    Exception,
+    /// The worker was told to stop.
+    Stopped,
+}
+
+impl Tried {
+    const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Failed,
+        Self::OutOfMemory,
+        Self::Exception,
+        Self::Stopped,
+    ];
+
+    /// What computing a trial came to.
+    pub fn of(ran: &Result<Ran, TrialError>) -> Self {
+        match ran {
+            Ok(ran) => match ran.outcome {
+                Outcome::Scored { .. } => Self::Done,
+                Outcome::Failed(_) => Self::Failed,
+            },
+            Err(TrialError::OutOfMemory { .. }) => Self::OutOfMemory,
+            Err(TrialError::Cancelled) => Self::Stopped,
+            Err(
+                TrialError::Stitch(_)
+                | TrialError::Train(_)
+                | TrialError::Fitness(_)
+                | TrialError::Panicked { .. },
+            ) => Self::Exception,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Exception => "exception",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 impl Metrics {
@@ -26,58 +99,133 @@ impl Metrics {
     /// # Panics
     /// Never: names are distinct and valid.
     pub fn new() -> Self {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help).expect("the name is valid");
-            registry
-                .register(Box::new(counter.clone()))
-                .expect("the name is new");
-            counter
+        let counter = |name, help| IntCounter::new(name, help).expect("the name is valid");
+        let metrics = Self {
+            registry: Registry::new(),
+            tokens_trained: counter(
+                "darwinlm_worker_tokens_trained_total",
+                "Tokens that candidates and the survivor were trained on.",
+            ),
+            tokens_scored: counter(
+                "darwinlm_worker_tokens_scored_total",
+                "Tokens that models were scored on.",
+            ),
+            flops: Counter::new(
+                "darwinlm_worker_model_flops_total",
+                "Floating-point operations of forward and backward passes, by the models' shapes.",
+            )
+            .expect("the name is valid"),
+            peak_flops: GaugeVec::new(
+                Opts::new(
+                    "darwinlm_worker_peak_flops_per_second",
+                    "Floating-point operations a second that the data sheet of the device gives.",
+                ),
+                &["device", "dtype"],
+            )
+            .expect("the name and its labels are valid"),
+            trials: IntCounterVec::new(
+                Opts::new(
+                    "darwinlm_worker_trials_total",
+                    "Trials that this worker ended, by selection step, from 0, and by outcome.",
+                ),
+                &["step", "outcome"],
+            )
+            .expect("the name and its labels are valid"),
+            store: Arc::default(),
+            trial_seconds: Histogram::with_opts(
+                HistogramOpts::new("darwinlm_worker_trial_seconds", "Seconds of one trial.")
+                    .buckets(
+                        prometheus::exponential_buckets(0.125, 2.0, 16).expect("a valid series"),
+                    ),
+            )
+            .expect("the name is valid"),
+            generation: IntGauge::new("darwinlm_worker_generation", "Generations in the ledger.")
+                .expect("the name is valid"),
+            modules: counter(
+                "darwinlm_worker_modules_total",
+                "Modules that this worker wrote to the level database.",
+            ),
         };
-        let tokens_trained = counter(
-            "darwinlm_worker_tokens_trained_total",
-            "Tokens that candidates were trained on.",
-        );
-        let tokens_scored = counter(
-            "darwinlm_worker_tokens_scored_total",
-            "Tokens that candidates were scored on.",
-        );
-        let trials = counter(
-            "darwinlm_worker_trials_total",
-            "Trials that this worker finished.",
-        );
-        let modules = counter(
-            "darwinlm_worker_modules_total",
-            "Modules that this worker wrote to the level database.",
-        );
-        let trial_seconds = Histogram::with_opts(
-            HistogramOpts::new("darwinlm_worker_trial_seconds", "Seconds of one trial.")
-                .buckets(prometheus::exponential_buckets(0.125, 2.0, 16).expect("a valid series")),
-        )
-        .expect("the name is valid");
-        registry
-            .register(Box::new(trial_seconds.clone()))
-            .expect("the name is new");
-        let generation = IntGauge::new("darwinlm_worker_generation", "Generations in the ledger.")
-            .expect("the name is valid");
-        registry
-            .register(Box::new(generation.clone()))
-            .expect("the name is new");
-        Self {
-            registry,
-            tokens_trained,
-            tokens_scored,
-            trial_seconds,
-            trials,
-            generation,
-            modules,
+        metrics.register(metrics.tokens_trained.clone());
+        metrics.register(metrics.tokens_scored.clone());
+        metrics.register(metrics.flops.clone());
+        metrics.register(metrics.peak_flops.clone());
+        metrics.register(metrics.trials.clone());
+        metrics.register(metrics.trial_seconds.clone());
+        metrics.register(metrics.generation.clone());
+        metrics.register(metrics.modules.clone());
+        metrics
+    }
+
+    fn register(&self, collector: impl Collector + 'static) {
+        let registered = self.registry.register(Box::new(collector));
+        registered.expect("the name is new");
+    }
+
+    /// Counts what was trained on.
+    pub fn trained(&self, work: Work) {
+        self.tokens_trained.inc_by(work.tokens);
+        self.passed(work);
+    }
+
+    /// Counts what was scored.
+    pub fn scored(&self, work: Work) {
+        self.tokens_scored.inc_by(work.tokens);
+        self.passed(work);
+    }
+
+    /// Counts passes over tokens that are neither trained on nor scored.
+    pub fn passed(&self, work: Work) {
+        self.flops.inc_by(work.flops as f64);
+    }
+
+    /// Says how fast the device that computes in a type can be, where that is known.
+    pub fn computes_on(&self, device: &str, dtype: Dtype) {
+        if let Some(flops) = device::peak_flops(device, dtype) {
+            let dtype = format!("{dtype:?}");
+            let gauge = self.peak_flops.with_label_values(&[device, &dtype]);
+            gauge.set(flops);
         }
+    }
+
+    /// Begins every series of a search of so many selection steps: a rate knows nothing of what was
+    /// before a series.
+    pub fn searches(&self, steps: u32) {
+        for step in 0..steps {
+            for outcome in Tried::ALL {
+                self.trials
+                    .with_label_values(&[&step.to_string(), outcome.as_str()]);
+            }
+        }
+    }
+
+    /// Counts a trial.
+    pub fn tried(&self, step: u32, outcome: Tried) {
+        let labels = [&step.to_string(), outcome.as_str()];
+        self.trials.with_label_values(&labels).inc();
+    }
+
+    /// Tells from now on what was counted of a store.
+    pub fn works_with(&self, store: &Store) {
+        // a worker has one store: another is never told of
+        let _ = self.store.set(store.clone());
     }
 
     /// The text that Prometheus scrapes.
     pub fn text(&self) -> String {
+        self.text_of(Now {
+            held: device::held(),
+            resident: process::resident(),
+            tally: self.store.get().map(Store::tally).unwrap_or_default(),
+        })
+    }
+
+    fn text_of(&self, now: Now) -> String {
+        let mut families = self.registry.gather();
+        families.extend(now.families());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
         TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
+            .encode_to_string(&families)
             .expect("every metric is complete")
     }
 }
@@ -89,46 +237,4 @@ impl Default for Metrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::fs;
-    use std::path::Path;
-
-    use super::*;
-
-    /// The golden list: somebody's dashboard breaks when one of them goes.
-    const NAMES: [&str; 6] = [
-        "darwinlm_worker_generation",
-        "darwinlm_worker_modules_total",
-        "darwinlm_worker_tokens_scored_total",
-        "darwinlm_worker_tokens_trained_total",
-        "darwinlm_worker_trial_seconds",
-        "darwinlm_worker_trials_total",
-    ];
-
-    #[test]
-    fn the_names_are_these() {
-        let text = Metrics::new().text();
-        let names: BTreeSet<&str> = text
-            .lines()
-            .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0))
-            .collect();
-        assert_eq!(names, BTreeSet::from(NAMES));
-        for name in NAMES {
-            assert!(include_str!("../README.md").contains(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_runs_dashboard_asks_workers_for_names_that_there_are() {
-        let file = "../charts/darwinlm/dashboards/run.json";
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
-        let text = text.expect("the chart has it");
-        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        let asked: BTreeSet<&str> = words
-            .filter(|word| word.starts_with("darwinlm_worker_"))
-            .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
-            .collect();
-        assert_eq!(asked, BTreeSet::from(NAMES), "asked and served");
-    }
-}
+mod tests;

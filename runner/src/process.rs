@@ -1,4 +1,5 @@
-//! When this process started: while its libraries were loaded, before `main`, it held its device too.
+//! What the kernel says of this process: when it started, for while its libraries were loaded, before
+//! `main`, it held its device too, and the memory that it holds.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,34 @@ fn age(stat: &str, uptime: &str) -> Option<Duration> {
     (age < Duration::from_secs(600)).then_some(age)
 }
 
+/// Bytes of memory that this process holds, mapped files included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Now.
+    pub now: u64,
+    /// The most so far.
+    pub most: u64,
+}
+
+/// What this process holds; `None` where the kernel does not say.
+pub fn resident() -> Option<Resident> {
+    resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// `VmRSS` and `VmHWM`, which proc(5) gives in units of 1024 bytes.
+fn resident_in(status: &str) -> Option<Resident> {
+    let bytes = |field: &str| {
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes * 1024)
+    };
+    Some(Resident {
+        now: bytes("VmRSS")?,
+        most: bytes("VmHWM")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +72,19 @@ mod tests {
         ] {
             assert_eq!(age(stat, uptime), None);
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_what_the_kernel_says() {
+        let status = "Name:\tx\nVmHWM:\t    9000 kB\nVmRSS:\t    8000 kB\n";
+        let expected = Resident {
+            now: 8000 * 1024,
+            most: 9000 * 1024,
+        };
+        assert_eq!(resident_in(status), Some(expected));
+        assert_eq!(resident_in("VmHWM:\t9000 kB\n"), None);
+        let own = resident().expect("Linux says it");
+        assert!(own.now > 0 && own.most >= own.now, "{own:?}");
     }
 
     #[test]

@@ -71,6 +71,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::flops::Work;
 
     async fn fetch(address: SocketAddr, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -90,7 +91,10 @@ mod tests {
         };
         let reporter = Reporter::new(TaskReport::running(&run, "w", TaskKind::Search));
         let metrics = Metrics::new();
-        metrics.tokens_trained.inc_by(7);
+        metrics.trained(Work {
+            tokens: 7,
+            flops: 0,
+        });
         let server = serve("127.0.0.1:0", reporter.clone(), metrics)
             .await
             .unwrap();

@@ -9,6 +9,7 @@ use darwinlm_task::{NumericsPlan, OptimizerPrecision};
 use crate::database::Database;
 use crate::failure::{is_out_of_memory, panic_message};
 use crate::fitness::{FitnessError, ScoreSettings, Scorer, Teacher};
+use crate::flops::Work;
 use crate::model::DenseModel;
 use crate::stitch::{StitchError, stitch};
 use crate::tokens::Sequences;
@@ -116,10 +117,10 @@ pub struct TrialContext<'a> {
 /// How far a trial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialProgress {
-    /// So many more tokens were trained on.
-    Trained(u64),
-    /// So many more tokens were scored.
-    Scored(u64),
+    /// So much more was trained on.
+    Trained(Work),
+    /// So much more was scored.
+    Scored(Work),
 }
 
 /// Computes a trial. Errors of libtorch end here, whether they come as errors or as panics.
@@ -174,19 +175,19 @@ fn compute(
             Some(trainer)
         }
     };
-    let mut scored = |tokens| progress(TrialProgress::Scored(tokens));
+    let mut scored = |work| progress(TrialProgress::Scored(work));
     let Some(mut trainer) = trainer else {
         let value = scorer.score(&candidate, &trial.fitness, cancel, &mut scored)?;
         return Ok(Outcome::of(value));
     };
     for minibatch in &trial.training {
-        let mut trained = |tokens| progress(TrialProgress::Trained(tokens));
+        let mut trained = |work| progress(TrialProgress::Trained(work));
         match trainer.train(training, minibatch, cancel, &mut trained)? {
             Trained::Finished { .. } => {}
             Trained::NonFinite => return Ok(Outcome::Failed(FailureKind::NonFinite)),
         }
     }
-    let mut scored = |tokens| progress(TrialProgress::Scored(tokens));
+    let mut scored = |work| progress(TrialProgress::Scored(work));
     Ok(Outcome::of(scorer.score(
         trainer.model(),
         &trial.fitness,

@@ -46,6 +46,11 @@ const NOTHING: &[(&str, &str)] = &[
         "an hour is more than this takes",
     ),
     (
+        "Model FLOPs utilization (MFU)",
+        "no data sheet gives the peak of this machine's CPU; the rate stands beside it",
+    ),
+    ("Device memory", "nobody counts bytes on a CPU"),
+    (
         "Modules of the level database",
         "the tiny one is built before Prometheus learns of its worker, which takes it five seconds",
     ),
@@ -103,7 +108,7 @@ fn every_panel_and_every_alert_has_something_to_say_or_a_reason_not_to() {
         let said = series.iter().filter(|(_, finite)| *finite).count();
         let reason = NOTHING.iter().find(|(title, _)| *title == question.title);
         println!("{said:4} series  {place}");
-        if question.title == "Tokens trained on" {
+        if ["Tokens trained on", "Model FLOP/s"].contains(&question.title.as_str()) {
             assert!(
                 said >= 2,
                 "each worker of the search is a series of its own"
@@ -126,13 +131,22 @@ fn every_panel_and_every_alert_has_something_to_say_or_a_reason_not_to() {
     drop(there);
 }
 
+/// What nobody serves here, and may be asked for all the same.
+const NOT_SERVED: &[&str] = &[
+    // It begins with the first look that fails.
+    "darwinlm_reconcile_errors_total",
+    // Of a GPU alone.
+    "darwinlm_worker_device_memory_bytes",
+    "darwinlm_worker_device_memory_peak_bytes",
+    "darwinlm_worker_peak_flops_per_second",
+];
+
 /// Metrics of an expression that nobody served: what is silent for a reason is silent for no other.
 fn unknown(prometheus: &Prometheus, expression: &str) -> Vec<String> {
     expression
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with("darwinlm_") && !word.starts_with("darwinlm_io_"))
-        // It begins with the first look that fails.
-        .filter(|word| *word != "darwinlm_reconcile_errors_total")
+        .filter(|word| !NOT_SERVED.contains(word))
         .filter(|name| !prometheus.ever(name).is_ok_and(|series| !series.is_empty()))
         .map(|name| format!("{name}, of {expression}"))
         .collect()

@@ -143,6 +143,10 @@ pub struct Survivor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = MEASURED))]
     pub validation_kl: Option<String>,
+    /// Its perplexity on the validation tokens, as a decimal number; of the last survivor alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = MEASURED))]
+    pub validation_perplexity: Option<String>,
     /// Its parameters.
     #[schemars(range(min = 0))]
     pub parameters: i64,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Metrics, runs::gauges};
 
 /// Every name. Somebody's dashboard or alert breaks when one of them goes.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 36] = [
     "darwinlm_api_requests_total",
     "darwinlm_build_info",
     "darwinlm_definition_missing_fields",
@@ -17,6 +17,8 @@ const NAMES: [&str; 33] = [
     "darwinlm_reconcile_duration_seconds",
     "darwinlm_reconcile_errors_total",
     "darwinlm_reconcile_total",
+    "darwinlm_reconcile_wait_seconds",
+    "darwinlm_reconcile_waiting",
     "darwinlm_run_budget_gpu_seconds",
     "darwinlm_run_condition",
     "darwinlm_run_evaluated_kl",
@@ -35,6 +37,7 @@ const NAMES: [&str; 33] = [
     "darwinlm_run_stalled",
     "darwinlm_run_survivor_level",
     "darwinlm_run_survivor_parameters",
+    "darwinlm_run_survivor_perplexity",
     "darwinlm_run_token_seconds",
     "darwinlm_run_training_loss",
     "darwinlm_run_trials",

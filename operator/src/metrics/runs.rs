@@ -163,6 +163,7 @@ impl Series<'_> {
             genome: _,
             fitness,
             validation_kl,
+            validation_perplexity,
             parameters,
             born_in_generation: _,
         }) = survivor
@@ -171,6 +172,9 @@ impl Series<'_> {
             self.put_text(&gauges.fitness, &[], fitness);
             if let Some(kl) = validation_kl {
                 self.put_text(&gauges.validation_kl, &[], kl);
+            }
+            if let Some(perplexity) = validation_perplexity {
+                self.put_text(&gauges.survivor_perplexity, &[], perplexity);
             }
         }
     }

@@ -16,7 +16,7 @@ use darwinlm_api::{
 use darwinlm_task::TaskKind;
 use futures::FutureExt;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::ResourceExt;
 use tracing::Instrument;
 
 use super::{
@@ -27,6 +27,7 @@ use super::{
     expiry::{Expiry, expiry},
     farewell::{self, holds_back},
     finalizer,
+    next_look::NextLook,
     observe::{Look, identity, observe, observe_claims},
     observed::{Observed, Waiting},
     seen::Seen,
@@ -43,10 +44,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) async fn reconcile(
     run: Arc<PruningRun>,
     context: Arc<Context>,
-) -> Result<Action, Error> {
+) -> Result<NextLook, Error> {
     if run.metadata.deletion_timestamp.is_some() && !finalizer::is_held(&run) {
         // What the run owns goes with it.
-        return Ok(Action::await_change());
+        return Ok(NextLook::OnChange);
     }
     let uid = run.uid().unwrap_or_default();
     let span = tracing::info_span!(
@@ -82,12 +83,12 @@ fn said_in(panic: &(dyn Any + Send)) -> String {
 }
 
 /// After a failure: again, later and later.
-pub(super) fn error_policy(run: Arc<PruningRun>, _: &Error, context: Arc<Context>) -> Action {
+pub(super) fn after_failure(run: &PruningRun, context: &Context) -> NextLook {
     let uid = run.uid().unwrap_or_default();
-    Action::requeue(backoff(context.memory.failed(&uid), &uid))
+    NextLook::In(backoff(context.memory.failed(&uid), &uid))
 }
 
-async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<Action, Error> {
+async fn steps(run: &PruningRun, uid: &str, context: &Context) -> Result<NextLook, Error> {
     let now = Timestamp::now();
     let written = context.memory.written(uid);
     let known = match &written {
@@ -278,14 +279,14 @@ impl Voice<'_> {
 }
 
 /// The earlier of the next poll, or the run's expiry, and the next write of progress.
-fn next_look(poll: Option<Duration>, due: Due) -> Action {
+fn next_look(poll: Option<Duration>, due: Due) -> NextLook {
     let write = match due {
         Due::In(rest) => Some(rest),
         Due::Never | Due::Now => None,
     };
     match poll.into_iter().chain(write).min() {
-        Some(wait) => Action::requeue(wait),
-        None => Action::await_change(),
+        Some(wait) => NextLook::In(wait),
+        None => NextLook::OnChange,
     }
 }
 

@@ -1,6 +1,10 @@
 //! What wakes a run: its spec, its Jobs, its pods.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use darwinlm_api::PruningRun;
 use futures::{FutureExt, StreamExt};
@@ -20,11 +24,13 @@ use kube::{
 use super::{
     Context, Error,
     cache::{trim_job, trim_pod},
-    reconcile::{error_policy, reconcile},
+    next_look::NextLook,
+    reconcile::{after_failure, reconcile},
     words::words,
 };
 use crate::{
     lease::Leadership,
+    metrics::{Key, Metrics},
     names::LABEL_RUN,
     readiness::{Readiness, WatchId},
 };
@@ -80,20 +86,24 @@ async fn controller(
     .predicate_filter(
         predicates::generation.combine(predicates::finalizers),
         Default::default(),
-    );
+    )
+    .inspect(asks(context.metrics.clone(), |run| Some(key(run))));
     let of_runs = watcher::Config::default().labels(LABEL_RUN);
     let (scope, caches) = (namespace.map(ToOwned::to_owned), context.caches.clone());
     let jobs = watcher(api::<Job>(client, namespace), of_runs.clone())
         .default_backoff()
         .modify(trim_job)
         .inspect(move |event| caches.jobs.take(scope.as_deref(), event))
-        .touched_objects();
+        .touched_objects()
+        .inspect(asks(context.metrics.clone(), key_of_run));
     let (scope, caches) = (namespace.map(ToOwned::to_owned), context.caches.clone());
     let pods = watcher(api::<Pod>(client, namespace), of_runs)
         .default_backoff()
         .modify(trim_pod)
         .inspect(move |event| caches.pods.take(scope.as_deref(), event))
-        .touched_objects();
+        .touched_objects()
+        .inspect(asks(context.metrics.clone(), key_of_run));
+    let all = every_run_asks(context.metrics.clone(), reader.clone());
     Controller::for_stream(runs, reader)
         .owns_stream(jobs)
         .watches_stream(pods, |pod| run_of(&pod))
@@ -102,11 +112,11 @@ async fn controller(
                 .debounce(DEBOUNCE)
                 .concurrency(context.limits.concurrency),
         )
-        .reconcile_all_on(leadership.gained())
+        .reconcile_all_on(leadership.gained().inspect(all))
         .graceful_shutdown_on(stop)
         .run(
             move |run, context| while_leading(run, context, leadership.clone()),
-            error_policy,
+            |run, _, context: Arc<Context>| again(&run, after_failure(&run, &context), &context),
             context.clone(),
         )
         .for_each(|outcome| {
@@ -125,10 +135,39 @@ async fn while_leading(
     context: Arc<Context>,
     leadership: Leadership,
 ) -> Result<Action, Error> {
-    if leadership.may_write() {
-        reconcile(run, context).await
+    context.metrics.look_begins(&key(&run));
+    let next = if leadership.may_write() {
+        reconcile(run.clone(), context.clone()).await?
     } else {
-        Ok(Action::await_change())
+        NextLook::OnChange
+    };
+    Ok(again(&run, next, &context))
+}
+
+/// Says to the controller when to look again, and notes it.
+fn again(run: &PruningRun, next: NextLook, context: &Context) -> Action {
+    if let NextLook::In(wait) = next {
+        let at = Instant::now() + wait;
+        context.metrics.look_is_asked_for(key(run), at, DEBOUNCE);
+    }
+    next.into()
+}
+
+/// Notes whose look a watched object asks for.
+fn asks<K>(metrics: Metrics, of: impl Fn(&K) -> Option<Key>) -> impl Fn(&watcher::Result<K>) {
+    move |event| {
+        if let Some(run) = event.as_ref().ok().and_then(&of) {
+            metrics.look_is_asked_for(run, Instant::now(), DEBOUNCE);
+        }
+    }
+}
+
+/// Notes that every run asks for a look.
+fn every_run_asks(metrics: Metrics, runs: Store<PruningRun>) -> impl Fn(&()) {
+    move |()| {
+        for run in runs.state() {
+            metrics.look_is_asked_for(key(&run), Instant::now(), DEBOUNCE);
+        }
     }
 }
 
@@ -144,8 +183,18 @@ where
 
 /// The run that a pod works for.
 fn run_of(pod: &Pod) -> Option<ObjectRef<PruningRun>> {
-    let run = pod.labels().get(LABEL_RUN)?;
-    Some(ObjectRef::new(run).within(&pod.namespace()?))
+    let (namespace, name) = key_of_run(pod)?;
+    Some(ObjectRef::new(&name).within(&namespace))
+}
+
+/// The run that a Job or a pod is labelled with.
+fn key_of_run<K: ResourceExt>(object: &K) -> Option<Key> {
+    let name = object.labels().get(LABEL_RUN)?;
+    Some((object.namespace()?, name.clone()))
+}
+
+fn key(run: &PruningRun) -> Key {
+    (run.namespace().unwrap_or_default(), run.name_any())
 }
 
 /// Notes how the watch of runs is doing, and forgets the runs that are gone.
@@ -160,12 +209,11 @@ fn seen(
             readiness.watch_works(watch);
             if matches!(event, watcher::Event::Delete(_) | watcher::Event::InitDone) {
                 // Other namespaces' runs are theirs to keep.
-                let uids: HashSet<String> = readiness
-                    .runs()
-                    .iter()
-                    .filter_map(|run| run.uid())
-                    .collect();
+                let runs = readiness.runs();
+                let uids: HashSet<String> = runs.iter().filter_map(|run| run.uid()).collect();
                 context.memory.keep_only(&uids);
+                let keys: HashSet<Key> = runs.iter().map(|run| key(run)).collect();
+                context.metrics.only_these_runs_ask(&keys);
                 tracing::debug!(runs = reader.len(), "runs are watched");
             }
         }
@@ -178,7 +226,11 @@ fn seen(
 fn log(context: &Context, error: &ControllerError<Error, watcher::Error>) {
     match error {
         // Its Jobs are deleted after it, and each tells so.
-        ControllerError::ObjectNotFound(run) => tracing::debug!(%run, "the run is gone"),
+        ControllerError::ObjectNotFound(run) => {
+            let namespace = run.namespace.clone().unwrap_or_default();
+            context.metrics.no_look(&(namespace, run.name.clone()));
+            tracing::debug!(%run, "the run is gone");
+        }
         ControllerError::ReconcilerFailed(error, run) => {
             tracing::warn!(%run, kind = error.kind(), error = words(error), "a run is tried again");
         }

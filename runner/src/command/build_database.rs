@@ -131,6 +131,7 @@ async fn fill(
         name: &context.worker,
         cancel: &context.stop.flag,
         timesheet: Some(&context.timesheet),
+        metrics: Some(&context.metrics),
         sizes: &Sizes::of(&dense.config, &prepared.plan),
     };
     let shares: Vec<_> = builder

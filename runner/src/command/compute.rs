@@ -70,6 +70,11 @@ impl Prepared {
                 "This worker's device is of another class than the plan's; recorded fitness decides."
             );
         }
+        if computes {
+            context
+                .metrics
+                .computes_on(&device::name(device), plan.numerics.dtype);
+        }
         device::set_threads(plan.numerics.threads);
         let tokens = complete(context, &paths::tokens(&plan.tokens)).await?;
         let latency = match context.spec.task.reads_latency() {

@@ -25,6 +25,7 @@ use crate::database::Database;
 use crate::device::{kind, set_threads};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::{BothMeasures, FitnessError, ScoreSettings, Scorer, Teacher, write_teacher};
+use crate::flops::Work;
 use crate::model::{DenseModel, Model};
 use crate::no_grad::no_grad;
 use crate::stitch::stitch;
@@ -57,19 +58,21 @@ fn measure(
     pool: &Pool,
     numerics: &NumericsPlan,
     cancel: &AtomicBool,
+    hear: &mut dyn FnMut(Work),
 ) -> Result<Figures, FitnessError> {
     Ok(Figures {
-        quality: quality(model, pool, numerics, cancel)?,
+        quality: quality(model, pool, numerics, cancel, hear)?,
         tokens_per_second: forward_speed(model, &pool.tokens, numerics)?,
     })
 }
 
-/// Scores a model on all of a pool.
+/// Scores a model on all of a pool; `hear` is told of every batch.
 pub(super) fn quality(
     model: &Model,
     pool: &Pool,
     numerics: &NumericsPlan,
     cancel: &AtomicBool,
+    hear: &mut dyn FnMut(Work),
 ) -> Result<BothMeasures, FitnessError> {
     let minibatch = whole(&pool.tokens);
     let settings = ScoreSettings {
@@ -82,7 +85,7 @@ pub(super) fn quality(
         teacher: Some(&pool.teacher),
         settings,
     };
-    scorer.both(model, &minibatch, cancel)
+    scorer.both(model, &minibatch, cancel, hear)
 }
 
 /// Tokens of a plain forward pass in a second: the median of a few sequences, weights warm.
@@ -212,7 +215,9 @@ async fn compare(
             model = open_trained(context, digest, &model).await?;
         }
         let figures = block_in_place(|| {
-            match measure(&model, &pool, prepared.numerics(), &context.stop.flag) {
+            let mut hear = |work| context.metrics.scored(work);
+            let (numerics, stop) = (prepared.numerics(), &context.stop.flag);
+            match measure(&model, &pool, numerics, stop, &mut hear) {
                 Err(FitnessError::Cancelled) => Ok(None),
                 other => {
                     let figures = other.or_fail(ExitCode::Bug, "failed to measure a model")?;
@@ -345,7 +350,8 @@ fn with_teacher(
         tokens,
         teacher: teacher.or_fail(ExitCode::Bug, doing)?,
     };
-    measure(model, &pool, numerics, &never).or_fail(ExitCode::Bug, "failed to measure the model")
+    measure(model, &pool, numerics, &never, &mut |_| {})
+        .or_fail(ExitCode::Bug, "failed to measure the model")
 }
 
 fn print(figures: &Figures, parameters: u64, as_json: bool) {

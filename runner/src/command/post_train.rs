@@ -160,8 +160,8 @@ impl Training<'_> {
                 Err(TrainError::Cancelled) => return Ok(Ended::Stopped),
                 other => other.map_err(failure)?,
             };
-            context.metrics.tokens_trained.inc_by(taken);
-            unsaved += taken;
+            context.metrics.trained(taken);
+            unsaved += taken.tokens;
             if unsaved >= self.training.checkpoint_every_tokens && !run.is_done() {
                 if claim.is_lost().await.map_err(store_failure)? {
                     return Ok(self.lost());

@@ -25,7 +25,7 @@ use crate::database::{Database, Manifest};
 use crate::device::{self, set_threads};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::BothMeasures;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Tried};
 use crate::model::DenseModel;
 use crate::progress::Reporter;
 use crate::stitch::stitch;
@@ -77,6 +77,10 @@ pub(super) async fn task(
         metrics: context.metrics.clone(),
         reporter: context.reporter.clone(),
     };
+    let steps = u32::try_from(settings.steps.len());
+    context
+        .metrics
+        .searches(steps.expect("a search has at most ten steps"));
     let (progress, heard) = watch::channel(None);
     let listening = tokio::spawn(listen(
         heard,
@@ -248,7 +252,9 @@ struct Trials {
 
 impl TrialRunner for Trials {
     fn run(&mut self, trial: &Trial, _: &Problem) -> Result<Ran, TrialError> {
-        self.again_if_full(|trials| trials.compute(trial))
+        let ran = self.again_if_full(|trials| trials.compute(trial));
+        self.metrics.tried(trial.id.step, Tried::of(&ran));
+        ran.map_err(exception)
     }
 
     fn validate(
@@ -257,6 +263,7 @@ impl TrialRunner for Trials {
         _: &Problem,
     ) -> Result<Option<Validation>, TrialError> {
         self.again_if_full(|trials| trials.measure(survivor).map(Some))
+            .map_err(exception)
     }
 }
 
@@ -266,14 +273,14 @@ impl Trials {
     fn again_if_full<T>(
         &self,
         work: impl Fn(&Self) -> Result<T, trial::TrialError>,
-    ) -> Result<T, TrialError> {
+    ) -> Result<T, trial::TrialError> {
         let first = match work(self) {
             Err(error @ trial::TrialError::OutOfMemory { .. }) => error,
-            ended => return ended.map_err(exception),
+            ended => return ended,
         };
         tracing::warn!(error = %first, "memory ran out: once more, with what is kept given back");
         device::give_back(self.dense.model.device());
-        work(self).map_err(exception)
+        work(self)
     }
 
     fn compute(&self, trial: &Trial) -> Result<Ran, trial::TrialError> {
@@ -292,20 +299,19 @@ impl Trials {
         let mut hear = |progress| {
             self.reporter.moved();
             match progress {
-                TrialProgress::Trained(tokens) => {
-                    tokens_trained += tokens;
-                    metrics.tokens_trained.inc_by(tokens);
+                TrialProgress::Trained(work) => {
+                    tokens_trained += work.tokens;
+                    metrics.trained(work);
                 }
-                TrialProgress::Scored(tokens) => {
-                    tokens_scored += tokens;
-                    metrics.tokens_scored.inc_by(tokens);
+                TrialProgress::Scored(work) => {
+                    tokens_scored += work.tokens;
+                    metrics.scored(work);
                 }
             }
         };
         let outcome = run_trial(&context, trial, &self.cancel, &mut hear)?;
         let seconds = started.elapsed().as_secs_f64();
         metrics.trial_seconds.observe(seconds);
-        metrics.trials.inc();
         let device_class = self.device_class;
         Ok(Ran {
             outcome,
@@ -318,10 +324,11 @@ impl Trials {
 
     fn measure(&self, survivor: &Survivor) -> Result<Validation, trial::TrialError> {
         set_threads(self.numerics.threads);
+        let hear = &mut |work| self.metrics.scored(work);
         trial::guarded(|| {
             let model = stitch(&self.dense, &self.database, &survivor.genome)?;
             let BothMeasures { kl, perplexity } =
-                quality(&model, &self.validation, &self.numerics, &self.cancel)?;
+                quality(&model, &self.validation, &self.numerics, &self.cancel, hear)?;
             Ok(Validation { kl, perplexity })
         })
     }

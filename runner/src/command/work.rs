@@ -257,6 +257,7 @@ impl Context {
         started: Instant,
     ) -> Result<Self, Failure> {
         let store = Store::open(&spec.store).map_err(store_failure)?;
+        metrics.works_with(&store);
         let paths = RunPaths::new(&spec.run);
         probe(&store, paths.prefix()).await.map_err(store_failure)?;
         let times = claim_times()?;

@@ -6,6 +6,7 @@ use darwinlm_search::{FitnessKind, Minibatch, Piece};
 use tch::{Device, Kind, Tensor};
 
 use super::{FitnessError, Teacher};
+use crate::flops::{Flops, Work};
 use crate::model::Model;
 use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
@@ -84,13 +85,13 @@ struct Wanted {
 
 impl Scorer<'_> {
     /// Mean KL(dense ‖ model) in nats per predicted token, or perplexity. Not finite where the
-    /// model's logits are not. `progress` hears of tokens.
+    /// model's logits are not. `progress` hears of every batch.
     pub fn score(
         &self,
         model: &Model,
         minibatch: &Minibatch,
         cancel: &AtomicBool,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Work),
     ) -> Result<f64, FitnessError> {
         let kind = self.settings.kind;
         let wanted = Wanted {
@@ -104,18 +105,19 @@ impl Scorer<'_> {
         })
     }
 
-    /// Both measures in one pass, whatever the fitness is.
+    /// Both measures in one pass, whatever the fitness is. `progress` hears of every batch.
     pub fn both(
         &self,
         model: &Model,
         minibatch: &Minibatch,
         cancel: &AtomicBool,
+        progress: &mut dyn FnMut(Work),
     ) -> Result<BothMeasures, FitnessError> {
         let wanted = Wanted {
             divergence: true,
             surprise: true,
         };
-        let means = self.means(model, minibatch, wanted, cancel, &mut |_| {})?;
+        let means = self.means(model, minibatch, wanted, cancel, progress)?;
         Ok(BothMeasures {
             kl: means.divergence,
             perplexity: means.surprise.exp(),
@@ -128,9 +130,10 @@ impl Scorer<'_> {
         minibatch: &Minibatch,
         wanted: Wanted,
         cancel: &AtomicBool,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Work),
     ) -> Result<Means, FitnessError> {
         let (sums, mut positions) = (Sums::new(model.device())?, 0u64);
+        let flops = Flops::of(model);
         let pieces = minibatch.pieces(self.pool.length());
         let ids_SL = self.pool.rows(&pieces, model.device());
         let mut rows = 0;
@@ -144,9 +147,21 @@ impl Scorer<'_> {
             no_grad(|| self.add(model, batch, &ids_BL, wanted, &sums))?;
             let tokens: u64 = batch.iter().map(|piece| u64::from(piece.tokens)).sum();
             positions += tokens - batch.len() as u64;
-            progress(tokens);
+            progress(self.work(&flops, batch, wanted));
         }
         sums.means(positions)
+    }
+
+    /// What a batch of pieces of equal length took: the logits of both models, where they are compared.
+    fn work(&self, flops: &Flops, batch: &[Piece], wanted: Wanted) -> Work {
+        let (sequences, tokens) = (batch.len() as u64, u64::from(batch[0].tokens));
+        let positions = sequences * (tokens - 1);
+        let teacher = self.teacher.filter(|_| wanted.divergence);
+        let taught = teacher.map_or(0, |teacher| teacher.flops(positions));
+        Work {
+            tokens: sequences * tokens,
+            flops: flops.states(sequences, tokens) + flops.logits(positions) + taught,
+        }
     }
 
     fn add(

@@ -10,6 +10,7 @@ use darwinlm_search::Piece;
 use tch::{Kind, Tensor};
 
 use super::FitnessError;
+use crate::flops::{Flops, Work};
 use crate::model::{DenseModel, Model};
 use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
@@ -18,18 +19,19 @@ use crate::weights::{MappedTensors, StreamWriter};
 const NAME: &str = "hidden_states";
 
 /// Writes `hidden_states` [sequences, length, D] of the dense model over `pool`, in the type the
-/// model computes in (so reading them back loses nothing). `progress` hears of tokens.
+/// model computes in (so reading them back loses nothing). `progress` hears of every batch.
 pub fn write_teacher(
     dense: &Model,
     pool: &Sequences,
     micro_batch_sequences: u32,
     path: &Path,
     cancel: &AtomicBool,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(Work),
 ) -> Result<(), FitnessError> {
     let hidden = dense.embeddings_VD.size()[1];
     let shape = [i64::from(pool.count()), i64::from(pool.length()), hidden];
     let mut file = StreamWriter::create(path, NAME, &shape, dense.compute)?;
+    let flops = Flops::of(dense);
     let all: Vec<u32> = (0..pool.count()).collect();
     for batch in all.chunks(micro_batch_sequences.max(1) as usize) {
         if cancel.load(Ordering::Relaxed) {
@@ -38,7 +40,11 @@ pub fn write_teacher(
         let tokens_BT = pool.batch(batch, pool.length(), dense.device());
         let states_BTD = no_grad(|| dense.hidden_states(&tokens_BT));
         file.append(&states_BTD)?;
-        progress(tokens_BT.numel() as u64);
+        let (sequences, length) = (batch.len() as u64, u64::from(pool.length()));
+        progress(Work {
+            tokens: sequences * length,
+            flops: flops.states(sequences, length),
+        });
     }
     Ok(file.finish()?)
 }
@@ -88,6 +94,11 @@ impl Teacher {
         Ok(states_ND
             .f_to_device(self.output_VD.device())?
             .f_to_kind(self.compute)?)
+    }
+
+    /// Operations that its logits of so many positions take.
+    pub(super) fn flops(&self, positions: u64) -> u64 {
+        2 * self.output_VD.numel() as u64 * positions
     }
 
     /// The dense model's logits of some positions: [N, D] → [N, V].

@@ -7,6 +7,7 @@ use darwinlm_search::PerKind;
 use tch::Tensor;
 
 use super::{Hessian, PruneError};
+use crate::flops::{Flops, Work};
 use crate::model::Model;
 use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
@@ -30,14 +31,14 @@ pub struct BlockHessians {
 /// Runs the dense model over the calibration sequences and returns the Hessians of `blocks`.
 ///
 /// Blocks before the range only pass activations on; blocks after it are not run. `progress` hears
-/// of every batch, in tokens.
+/// of every batch; the sums of XᵀX count for no operations.
 pub fn calibrate(
     model: &Model,
     calibration: &Sequences,
     blocks: Range<u32>,
     settings: CalibrationSettings,
     cancel: &AtomicBool,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(Work),
 ) -> Result<Vec<BlockHessians>, PruneError> {
     no_grad(|| {
         let range = blocks.start as usize..blocks.end as usize;
@@ -55,6 +56,7 @@ pub fn calibrate(
                 })
             })
             .collect::<Result<Vec<_>, PruneError>>()?;
+        let flops = Flops::of_blocks(model, range.end);
         let all: Vec<u32> = (0..calibration.count()).collect();
         for batch in all.chunks(settings.batch_sequences.max(1) as usize) {
             if cancel.load(Ordering::Relaxed) {
@@ -62,7 +64,11 @@ pub fn calibrate(
             }
             let tokens_BT = calibration.batch(batch, calibration.length(), model.device());
             add_batch(model, &tokens_BT, range.clone(), &mut sums)?;
-            progress(tokens_BT.numel() as u64);
+            let (sequences, length) = (batch.len() as u64, u64::from(calibration.length()));
+            progress(Work {
+                tokens: sequences * length,
+                flops: flops.states(sequences, length),
+            });
         }
         let finish = |(block, sum): (u32, PerKind<Hessian>)| {
             let PerKind { attention, mlp } = sum;

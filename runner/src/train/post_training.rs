@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use darwinlm_search::{Minibatch, Piece};
 use tch::{Kind, Tensor};
 
-use super::{AdamW, Distillation, LearningRate, TrainError, TrainSettings, Trainer};
+use super::{AdamW, Distillation, LearningRate, TrainError, TrainSettings, Trainer, trainer};
+use crate::flops::{Flops, Work};
 use crate::model::Model;
 use crate::tokens::Sequences;
 use crate::weights::{MappedTensors, write_tensors};
@@ -46,6 +47,9 @@ pub struct PostTraining<'a> {
     pieces: Vec<Piece>,
     teacher: Option<Distillation<'a>>,
     losses: Vec<f64>,
+    flops: Flops,
+    /// Of the dense model, where it teaches.
+    teacher_flops: Option<Flops>,
 }
 
 impl<'a> PostTraining<'a> {
@@ -63,6 +67,8 @@ impl<'a> PostTraining<'a> {
         drop(survivor);
         Ok(Self {
             optimizer: AdamW::new(trainer.leaves(), settings.train.adamw)?,
+            flops: Flops::of(trainer.model()),
+            teacher_flops: teacher.map(|teacher| Flops::of(teacher.dense)),
             trainer,
             kinds,
             settings,
@@ -118,14 +124,14 @@ impl<'a> PostTraining<'a> {
         self.losses.len() as u64 >= self.steps()
     }
 
-    /// Takes the next step and returns its tokens; none when every step is taken.
-    pub fn step(&mut self, cancel: &AtomicBool) -> Result<u64, TrainError> {
+    /// Takes the next step and returns its work; none when every step is taken.
+    pub fn step(&mut self, cancel: &AtomicBool) -> Result<Work, TrainError> {
         let step = self.losses.len();
         let size = self.batch_size();
         let rest = self.pieces.get(step * size..).unwrap_or_default();
         let batch: Vec<Piece> = rest.iter().take(size).copied().collect();
         if batch.is_empty() {
-            return Ok(0);
+            return Ok(Work::default());
         }
         let ids_SL = self.pool.rows(&batch, self.trainer.model().device());
         let loss = self
@@ -141,7 +147,7 @@ impl<'a> PostTraining<'a> {
         self.optimizer.clip(self.settings.gradient_norm)?;
         self.optimizer.step()?;
         self.losses.push(loss);
-        Ok(batch.iter().map(|piece| u64::from(piece.tokens)).sum())
+        Ok(self.work(&batch))
     }
 
     /// Writes [`CHECKPOINT_FILES`] into a folder.
@@ -180,6 +186,17 @@ impl<'a> PostTraining<'a> {
             cast.push((name, weight));
         }
         Ok(write_tensors(path, &cast, None)?)
+    }
+
+    /// What a step took, the teacher's part included.
+    fn work(&self, batch: &[Piece]) -> Work {
+        let mut work = trainer::work(&self.flops, batch);
+        if let Some(teacher) = &self.teacher_flops {
+            let read = batch.iter().map(|piece| u64::from(piece.tokens) - 1);
+            let taught = read.map(|tokens| teacher.states(1, tokens) + teacher.logits(tokens));
+            work.flops += taught.sum::<u64>();
+        }
+        work
     }
 
     fn names(&self) -> impl Iterator<Item = String> {

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{AdamW, AdamWSettings, Distillation, TrainError, head_gradients};
 use crate::fitness::batches;
+use crate::flops::{Flops, Work};
 use crate::model::Model;
 use crate::no_grad::no_grad;
 use crate::tokens::Sequences;
@@ -62,7 +63,7 @@ impl Trainer {
     }
 
     /// Trains on one minibatch with a fresh optimizer, so that training on several in turn can be
-    /// taken up again from the weights alone. `progress` hears of tokens.
+    /// taken up again from the weights alone. `progress` hears of every step.
     ///
     /// The device is fed the tokens at the start and asked for the losses at the end: a step in
     /// between neither uploads nor waits.
@@ -71,8 +72,9 @@ impl Trainer {
         pool: &Sequences,
         minibatch: &Minibatch,
         cancel: &AtomicBool,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Work),
     ) -> Result<Trained, TrainError> {
+        let flops = Flops::of(&self.model);
         let mut optimizer = AdamW::new(self.leaves(), self.settings.adamw)?;
         let pieces = minibatch.pieces(pool.length());
         let ids_SL = pool.rows(&pieces, self.model.device());
@@ -83,7 +85,7 @@ impl Trainer {
             losses.push(self.gradients(&ids_sL, batch, None, cancel)?);
             optimizer.step()?;
             rows += count;
-            progress(batch.iter().map(|piece| u64::from(piece.tokens)).sum());
+            progress(work(&flops, batch));
         }
         trained(&losses)
     }
@@ -161,6 +163,19 @@ impl Trainer {
         }
         Ok(sum)
     }
+}
+
+/// What a training pass over pieces takes: the last token of each is predicted and not read.
+pub(super) fn work(flops: &Flops, pieces: &[Piece]) -> Work {
+    let of = |piece: &Piece| {
+        let tokens = u64::from(piece.tokens);
+        (tokens, flops.training(1, tokens - 1))
+    };
+    let pieces = pieces.iter().map(of);
+    pieces.fold(Work::default(), |sum, (tokens, flops)| Work {
+        tokens: sum.tokens + tokens,
+        flops: sum.flops + flops,
+    })
 }
 
 /// What the losses of all steps come to: the one time that a minibatch is waited for.

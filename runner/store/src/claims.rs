@@ -155,6 +155,7 @@ impl Claims {
             paths::beat(&self.prefix, subject, attempt),
             self.times.beat,
         );
+        self.store.counters().claimed(attempt);
         tracing::debug!(subject, attempt, "Claimed.");
         Ok(Claimed::Mine(Claim {
             store: self.store.clone(),
@@ -196,7 +197,16 @@ impl Claim {
     /// # Errors
     /// What the store answers.
     pub async fn is_lost(&self) -> Result<bool, StoreError> {
-        self.store.exists(&self.next).await
+        let is_lost = self.store.exists(&self.next).await?;
+        if is_lost {
+            self.was_lost();
+        }
+        Ok(is_lost)
+    }
+
+    /// Counts that another worker has taken the claim over, however that was seen.
+    pub(crate) fn was_lost(&self) {
+        self.store.counters().lost_a_claim();
     }
 
     /// Ends the renewal: the result lies in the store, nobody asks for the claim again.

@@ -15,6 +15,7 @@ mod run_guard;
 mod seal;
 mod settle;
 mod store;
+mod tally;
 mod timesheet;
 mod validation;
 mod work;
@@ -33,6 +34,7 @@ pub use results::{Results, TrialResult};
 pub use run_guard::{Guarded, RunRecord, guard_run};
 pub use settle::Settled;
 pub use store::{Created, Listed, Store, Variable};
+pub use tally::Tally;
 pub use timesheet::{Sheet, Timesheet};
 pub use validation::{Validation, ValidationRecord, Validations};
 pub use work::{

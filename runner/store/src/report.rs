@@ -113,15 +113,22 @@ impl History {
                 genome: survivor.genome.clone(),
                 fitness: survivor.fitness?.to_string(),
                 validation_kl: known.and_then(|record| record.kl.clone()),
+                validation_perplexity: None,
                 parameters: survivor.parameters,
                 born_in_generation: survivor.born_in_generation,
             })
         });
+        let mut survivors: Vec<_> = survivors.take(SURVIVORS_REPORTED).collect();
+        // Of the newest alone: a report has no room for ten.
+        if let Some(newest) = survivors.first_mut() {
+            let known = self.validations.get(&newest.born_in_generation);
+            newest.validation_perplexity = known.and_then(|record| record.perplexity.clone());
+        }
         SearchReport {
             generation: self.generation,
             generations: self.generations,
             digest: self.digest.to_string(),
-            survivors: survivors.take(SURVIVORS_REPORTED).collect(),
+            survivors,
             trials: self.trials,
             spent_gpu_seconds: self.spent_milliseconds / 1000,
         }

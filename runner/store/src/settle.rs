@@ -53,6 +53,7 @@ impl Store {
             if hopeless || attempt >= ATTEMPTS {
                 return Err(problem);
             }
+            self.counters().tries_again();
             tracing::warn!(key, attempt, error = %problem, "A create is tried again.");
             sleep(pause).await;
             pause *= 2;

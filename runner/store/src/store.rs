@@ -22,6 +22,7 @@ use address::Address;
 
 use crate::StoreError;
 use crate::digest::digest_bytes;
+use crate::tally::{Counters, Tally};
 
 /// What came of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
     root: Option<Arc<Path>>,
+    counters: Arc<Counters>,
 }
 
 impl Store {
@@ -124,6 +126,7 @@ impl Store {
             inner,
             url: url.into(),
             root: None,
+            counters: Arc::default(),
         }
     }
 
@@ -141,12 +144,22 @@ impl Store {
             inner: Arc::new(inner),
             url: url.into(),
             root: Some(path.into()),
+            counters: Arc::default(),
         })
     }
 
     /// The URL the store was opened with.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What was counted since the store was opened, through it and all its clones.
+    pub fn tally(&self) -> Tally {
+        self.counters.tally()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// What kind of store this is, for messages: the file system's type, or the backend.
@@ -186,7 +199,7 @@ impl Store {
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(StoreError::answered("read", key, &self.url, source)),
+            Err(source) => Err(self.answered("read", key, source)),
         }
     }
 
@@ -207,7 +220,7 @@ impl Store {
         {
             Ok(_) => Ok(Created::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Existed),
-            Err(source) => Err(StoreError::answered("create", key, &self.url, source)),
+            Err(source) => Err(self.answered("create", key, source)),
         }
     }
 
@@ -223,7 +236,7 @@ impl Store {
             .inner
             .put(&location, PutPayload::from_bytes(bytes))
             .await;
-        put.map_err(|source| StoreError::answered("write", key, &self.url, source))?;
+        put.map_err(|source| self.answered("write", key, source))?;
         Ok(())
     }
 
@@ -250,7 +263,7 @@ impl Store {
     pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
         match self.inner.delete(&self.location(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(StoreError::answered("remove", key, &self.url, source)),
+            Err(source) => Err(self.answered("remove", key, source)),
         }
     }
 
@@ -272,7 +285,7 @@ impl Store {
         let metas: Vec<_> = match self.inner.list(Some(&location)).try_collect().await {
             Ok(metas) => metas,
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
-            Err(source) => return Err(StoreError::answered("list", prefix, &self.url, source)),
+            Err(source) => return Err(self.answered("list", prefix, source)),
         };
         let mut files: Vec<Listed> = metas.into_iter().map(Listed::of).collect();
         files.sort_by(|one, other| one.key.cmp(&other.key));
@@ -287,7 +300,7 @@ impl Store {
         match self.inner.head(&self.location(key)?).await {
             Ok(meta) => Ok(Some(Listed::of(meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(StoreError::answered("look up", key, &self.url, source)),
+            Err(source) => Err(self.answered("look up", key, source)),
         }
     }
 
@@ -338,6 +351,23 @@ impl Store {
             found: found.to_owned(),
             expected: expected.to_owned(),
         })
+    }
+
+    /// Counts an answer that is an error; that there is no such file, or another one, is none.
+    fn answered(
+        &self,
+        operation: crate::Operation,
+        key: &str,
+        source: object_store::Error,
+    ) -> StoreError {
+        let error = StoreError::answered(operation, key, &self.url, source);
+        if !matches!(
+            error,
+            StoreError::Missing { .. } | StoreError::Changed { .. }
+        ) {
+            self.counters.answered_an_error();
+        }
+        error
     }
 
     fn missing(&self, operation: crate::Operation, key: &str) -> StoreError {

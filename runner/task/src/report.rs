@@ -211,6 +211,9 @@ pub struct SurvivorReport {
     /// KL on the validation slice, if measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_kl: Option<String>,
+    /// Perplexity on the validation slice, if measured; said of the newest survivor alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_perplexity: Option<String>,
     /// Its parameters.
     pub parameters: u64,
     /// The generation it was born in.

@@ -67,9 +67,12 @@ fn large_report() -> TaskReport {
         genome: Genome::uniform(80, level),
         fitness: "0.24130712345678901".into(),
         validation_kl: Some("0.25300712345678901".into()),
+        validation_perplexity: None,
         parameters: 70_553_706_496,
         born_in_generation: 999_999,
     };
+    let mut survivors = vec![survivor; 10];
+    survivors[0].validation_perplexity = Some("12.345607123456789".into());
     let mut report = TaskReport::running(&run(), &run().uid, TaskKind::Search);
     report.progress = Some(Progress {
         done: 31,
@@ -80,7 +83,7 @@ fn large_report() -> TaskReport {
         generation: 999_999,
         generations: 999_999,
         digest: format!("sha256:{}", "a".repeat(64)),
-        survivors: vec![survivor; 10],
+        survivors,
         trials: TrialCounts {
             done: 9_999_999,
             failed: 99_999,

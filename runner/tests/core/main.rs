@@ -6,6 +6,7 @@ mod cache;
 mod candidates;
 mod database;
 mod files;
+mod flops;
 mod latency;
 mod model;
 mod obs;

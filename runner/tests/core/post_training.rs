@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use darwinlm_runner::flops::{Flops, Work};
 use darwinlm_runner::model::Model;
 use darwinlm_runner::stitch::stitch;
 use darwinlm_runner::tokens::Sequences;
@@ -81,8 +82,17 @@ fn going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training() {
         let folder = tempfile::tempdir().unwrap();
         let mut undisturbed = start();
         assert_eq!(undisturbed.steps(), 10);
+        let own = Flops::of(&survivor).training(4, 19);
+        let taught = Flops::of(&dense);
+        let taught = taught.states(4, 19) + taught.logits(4 * 19);
+        let expected = Work {
+            tokens: 80,
+            flops: own + if share > 0.0 { taught } else { 0 },
+        };
         while !undisturbed.is_done() {
-            undisturbed.step(&GO_ON).unwrap();
+            let work = undisturbed.step(&GO_ON).unwrap();
+            // the last step has fewer tokens
+            assert!(work == expected || undisturbed.is_done(), "{work:?}");
             if undisturbed.losses().len() == 4 {
                 undisturbed.write_checkpoint(folder.path()).unwrap();
             }
@@ -98,7 +108,8 @@ fn going_on_from_a_checkpoint_gives_the_bits_of_an_undisturbed_training() {
             resumed.step(&GO_ON).unwrap();
         }
         assert_eq!(resumed.losses(), undisturbed.losses(), "{name}");
-        assert_eq!(resumed.step(&GO_ON).unwrap(), 0, "no step is left");
+        let none = Work::default();
+        assert_eq!(resumed.step(&GO_ON).unwrap(), none, "no step is left");
         let written = [&undisturbed, &resumed].map(|run| {
             let path = folder.path().join("trained.safetensors");
             run.write_weights(&path).unwrap();
@@ -208,7 +219,7 @@ fn a_training_that_diverges_names_the_step() {
         PostTraining::new(shared(&survivor), settings(1e30, 10), &pool, &order, None).unwrap();
     let error = loop {
         match run.step(&GO_ON) {
-            Ok(tokens) => assert!(tokens > 0, "the training ended well"),
+            Ok(work) => assert!(work.tokens > 0, "the training ended well"),
             Err(error) => break error,
         }
     };

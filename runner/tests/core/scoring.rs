@@ -129,7 +129,7 @@ fn scores_are_those_of_the_definitions_on_exactly_the_tokens_asked_for() {
             settings: settings(kind, 1, 8),
         };
         scorer
-            .score(&model, &minibatch, &go_on, &mut |tokens| told += tokens)
+            .score(&model, &minibatch, &go_on, &mut |work| told += work.tokens)
             .unwrap()
     };
     let kl = score(FitnessKind::KullbackLeibler);

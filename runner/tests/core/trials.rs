@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use darwinlm_runner::database::Database;
 use darwinlm_runner::fitness::{Scorer, Teacher, write_teacher};
+use darwinlm_runner::flops::{Flops, Work};
 use darwinlm_runner::model::DenseModel;
 use darwinlm_runner::stitch::stitch;
 use darwinlm_runner::tokens::Sequences;
@@ -285,12 +286,16 @@ fn a_cancelled_trial_has_no_outcome() {
 }
 
 #[test]
-fn progress_adds_up_to_the_tokens_of_the_trial() {
+fn progress_adds_up_to_the_work_of_the_trial() {
     let bench = Bench::new("tiny-gqa");
-    let (mut trained, mut scored) = (0, 0);
+    let (mut trained, mut scored) = (Work::default(), Work::default());
+    let add = |sum: &mut Work, work: Work| {
+        sum.tokens += work.tokens;
+        sum.flops += work.flops;
+    };
     let mut progress = |step| match step {
-        TrialProgress::Trained(tokens) => trained += tokens,
-        TrialProgress::Scored(tokens) => scored += tokens,
+        TrialProgress::Trained(work) => add(&mut trained, work),
+        TrialProgress::Scored(work) => add(&mut scored, work),
     };
     let trial = trial(vec![minibatch()]);
     run_trial(
@@ -300,7 +305,22 @@ fn progress_adds_up_to_the_tokens_of_the_trial() {
         &mut progress,
     )
     .unwrap();
-    assert_eq!((trained, scored), (93, 50));
+    let candidate = stitch(&bench.dense, &bench.database, &trial.genome).unwrap();
+    let flops = Flops::of(&candidate);
+    // four whole sequences and 13 tokens of a fifth; of each, the last token is not read
+    let training = flops.training(4, 19) + flops.training(1, 12);
+    let expected = Work {
+        tokens: 93,
+        flops: training,
+    };
+    assert_eq!(trained, expected);
+    // two whole sequences and 10 tokens; the teacher's logits are computed beside the candidate's
+    let states = flops.states(2, 20) + flops.states(1, 10);
+    let expected = Work {
+        tokens: 50,
+        flops: states + 2 * flops.logits(2 * 19 + 9),
+    };
+    assert_eq!(scored, expected);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! What is allocated stays within the formulas of `memory`, which an exit 12 cites.
+//! What is allocated stays within the formulas of `memory`, which an exit 12 cites, and is told.
 
 use std::sync::atomic::AtomicBool;
 
+use darwinlm_runner::device::{Watch, held};
 use darwinlm_runner::fitness::write_teacher;
 use darwinlm_runner::memory::{Kept, Sizes};
 use darwinlm_runner::prune::{CalibrationSettings, build_module, calibrate};
@@ -10,6 +11,7 @@ use darwinlm_runner::train::{Distillation, LearningRate, PostTraining, PostTrain
 use darwinlm_runner::trial::run_trial;
 use darwinlm_search::{Genome, Level, Module, ModuleKind};
 use darwinlm_task::NumericsPlan;
+use tch::{Device, Kind, Tensor};
 
 use crate::bench::{Bench, minibatch, trial};
 use crate::tiny;
@@ -135,4 +137,18 @@ fn post_training_stays_within_its_formula() {
             );
         }
     });
+}
+
+#[test]
+fn the_most_that_was_held_outlives_a_watch() {
+    let _figures = fake_cuda::exclusive();
+    let large = Tensor::zeros([64 << 20], (Kind::Uint8, Device::Cuda(0)));
+    let with = held().expect("the device counts");
+    drop(large);
+    // which lets the allocator forget its own peak
+    let watch = Watch::begin(Device::Cuda(0)).expect("the device counts");
+    let after = held().expect("the device counts");
+    assert_eq!(with.now - after.now, 64 << 20);
+    assert!(after.most >= with.now, "{with:?}, {after:?}");
+    assert!(watch.peak().expect("the device counts") < 64 << 20);
 }

@@ -176,6 +176,7 @@ fn searched(generation: u32) -> SearchReport {
         genome: Genome::uniform(32, Level::new(2).expect("a small level")),
         fitness: format!("0.{}", 9999 - generation.min(9000)),
         validation_kl: None,
+        validation_perplexity: None,
         parameters: 2_600_000_000,
         born_in_generation: generation,
     };

@@ -2,7 +2,7 @@
 
 use darwinlm_task::{Forecast, TaskKind, TaskTime, TimeForecast};
 
-use crate::local::evaluation::grouped;
+use darwinlm_report::grouped;
 use crate::run_controller::validate::ValidatedRun;
 
 /// The page. Pure.

@@ -62,6 +62,8 @@ gauges! {
         "Fitness of the survivor when it was selected last; lower is better.";
     validation_kl "darwinlm_run_validation_kl" []
         "KL of the survivor to the dense model on the validation tokens, in nats.";
+    survivor_perplexity "darwinlm_run_survivor_perplexity" []
+        "Perplexity of the survivor on the validation tokens.";
     parameters "darwinlm_run_survivor_parameters" [] "Parameters of the survivor.";
     level "darwinlm_run_survivor_level" ["block", "module"]
         "Level of the survivor's module, 0 is dense; of attention and mlp, until the run has ended.";

@@ -19,7 +19,7 @@ fn run(name: &str) -> Arc<PruningRun> {
             "search": {
                 "generation": 57,
                 "survivor": {"genome": {"attention": "5a", "mlp": "45"}, "fitness": "0.2413",
-                    "validationKl": "0.2530", "parameters": 2_607_415_296_i64,
+                    "validationKl": "0.2530", "validationPerplexity": "14.5", "parameters": 2_607_415_296_i64,
                     "bornInGeneration": 55},
                 "trials": {"done": 1767, "failed": 2, "repeated": 5},
                 "spentGpuSeconds": 16,
@@ -47,6 +47,7 @@ fn a_runs_series_are_these() {
         r#"darwinlm_run_generations{name="a",namespace="research"} 60"#,
         r#"darwinlm_run_fitness{name="a",namespace="research"} 0.2413"#,
         r#"darwinlm_run_validation_kl{name="a",namespace="research"} 0.253"#,
+        r#"darwinlm_run_survivor_perplexity{name="a",namespace="research"} 14.5"#,
         r#"darwinlm_run_validation_perplexity{model="pruned",name="a",namespace="research"} 12.5"#,
         r#"darwinlm_run_training_loss{name="a",namespace="research"} 2.5"#,
         r#"darwinlm_run_survivor_parameters{name="a",namespace="research"} 2607415296"#,

@@ -164,6 +164,7 @@ fn survivor(report: &SurvivorReport) -> Survivor {
         },
         fitness: decimal(&report.fitness),
         validation_kl: report.validation_kl.as_deref().map(decimal),
+        validation_perplexity: report.validation_perplexity.as_deref().map(decimal),
         parameters: long(report.parameters),
         born_in_generation: integer(report.born_in_generation),
     }

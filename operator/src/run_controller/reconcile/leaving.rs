@@ -10,7 +10,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},
-    runtime::controller::Action,
 };
 
 use super::blocked;
@@ -19,6 +18,7 @@ use crate::run_controller::{
     apply::Jobs,
     farewell::{self, Leaving, Outcome, Step},
     finalizer,
+    next_look::NextLook,
     observe::pods_left,
     observed::Observed,
     update_status::{self, changes::Change},
@@ -38,7 +38,7 @@ pub(super) struct Seen<'a> {
 }
 
 /// Takes a deleted run one step closer to its end.
-pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, Error> {
+pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<NextLook, Error> {
     let exports = farewell::exports(seen.run, &seen.observed.status);
     let leaving = Leaving {
         run: seen.valid,
@@ -54,7 +54,7 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
         Step::Wait(actions) => actions,
     };
     let Ok(valid) = seen.valid else {
-        return Ok(Action::requeue(LOOK));
+        return Ok(NextLook::In(LOOK));
     };
     let jobs = Jobs::new(&context.client, valid, &context.worker_image);
     match jobs.apply(&actions).await {
@@ -66,7 +66,7 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
             let uid = seen.run.uid().unwrap_or_default();
             context.memory.wrote_job(&uid, applied.newest);
             say(&seen, context, cleaning_up(&seen)).await?;
-            Ok(Action::requeue(LOOK.min(context.limits.poll)))
+            Ok(NextLook::In(LOOK.min(context.limits.poll)))
         }
         Err(error) => {
             if let Some(waiting) = error.for_the_user() {
@@ -85,7 +85,7 @@ pub(super) async fn leave(seen: Seen<'_>, context: &Context) -> Result<Action, E
 }
 
 /// Says what was done, then lets the run go.
-async fn release(seen: &Seen<'_>, context: &Context, outcome: Outcome) -> Result<Action, Error> {
+async fn release(seen: &Seen<'_>, context: &Context, outcome: Outcome) -> Result<NextLook, Error> {
     let run = seen.run;
     let prefix = format!(
         "runs/{}.{}",
@@ -104,7 +104,7 @@ async fn release(seen: &Seen<'_>, context: &Context, outcome: Outcome) -> Result
     };
     update_status::publish(&context.recorder, run, change.into_iter().collect()).await;
     finalizer::let_go(&context.client, run).await?;
-    Ok(Action::await_change())
+    Ok(NextLook::OnChange)
 }
 
 fn cleaning_up(seen: &Seen<'_>) -> PruningRunStatus {
@@ -135,7 +135,7 @@ async fn say(seen: &Seen<'_>, context: &Context, status: PruningRunStatus) -> Re
 }
 
 /// Deletes a run whose time is over, as it was seen: one that has changed since is looked at again.
-pub(super) async fn expire(run: &PruningRun, context: &Context) -> Result<Action, Error> {
+pub(super) async fn expire(run: &PruningRun, context: &Context) -> Result<NextLook, Error> {
     let api =
         Api::<PruningRun>::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
     let parameters = DeleteParams {
@@ -148,11 +148,11 @@ pub(super) async fn expire(run: &PruningRun, context: &Context) -> Result<Action
     match api.delete(&run.name_any(), &parameters).await {
         Ok(_) => {
             tracing::info!("the run is deleted: its time after its end is over");
-            Ok(Action::await_change())
+            Ok(NextLook::OnChange)
         }
-        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(Action::await_change()),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(NextLook::OnChange),
         Err(kube::Error::Api(answer)) if answer.is_conflict() => {
-            Ok(Action::requeue(Duration::from_secs(1)))
+            Ok(NextLook::In(Duration::from_secs(1)))
         }
         Err(error) => Err(Error::Expire(error)),
     }

@@ -172,7 +172,7 @@ async fn the_first_look_makes_the_first_job_and_says_so() {
         exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
     ]);
     let action = reconcile(run(), context.clone()).await.unwrap();
-    assert_eq!(action, Action::requeue(Duration::from_secs(10)));
+    assert_eq!(action, NextLook::In(Duration::from_secs(10)));
     finish(context, server).await;
     let sent = sent.lock().unwrap();
     assert_eq!(sent[1]["metadata"]["name"], "smollm2-prepare-a1");
@@ -351,8 +351,8 @@ async fn a_server_error_changes_nothing_and_is_tried_again_later() {
     for kind in ["observe", "apply", "update_status"] {
         let error = reconcile(run(), context.clone()).await.unwrap_err();
         assert_eq!(error.kind(), kind);
-        let wait = error_policy(run(), &error, context.clone());
-        assert_ne!(wait, Action::await_change());
+        let wait = after_failure(&run(), &context);
+        assert_ne!(wait, NextLook::OnChange);
     }
     finish(context, server).await;
 }
@@ -374,7 +374,7 @@ async fn a_rejected_run_makes_nothing_and_says_why() {
     ]);
     let rejected = Arc::new(rejected);
     let action = reconcile(rejected.clone(), context.clone()).await.unwrap();
-    assert_eq!(action, Action::await_change());
+    assert_eq!(action, NextLook::OnChange);
     // The second look finds everything said and writes nothing.
     reconcile(rejected, context.clone()).await.unwrap();
     finish(context, server).await;
@@ -420,7 +420,7 @@ async fn a_claim_that_several_workers_cannot_share_makes_no_job() {
         exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
         exchange(Method::POST, EVENTS, 201, json!({"metadata": {}})),
     ]);
-    let again = Action::requeue(Duration::from_secs(10));
+    let again = NextLook::In(Duration::from_secs(10));
     assert_eq!(reconcile(run(), context.clone()).await.unwrap(), again);
     assert_eq!(reconcile(run(), context.clone()).await.unwrap(), again);
     finish(context, server).await;
@@ -536,7 +536,7 @@ async fn a_run_on_its_way_out_is_left_to_its_owner_references() {
     );
     let (context, _, server) = context(Vec::new());
     let action = reconcile(Arc::new(leaving), context.clone()).await.unwrap();
-    assert_eq!(action, Action::await_change());
+    assert_eq!(action, NextLook::OnChange);
     finish(context, server).await;
 }
 

@@ -15,7 +15,9 @@ use crate::command::context::{Ended, store_failure};
 use crate::database::{self, Manifest, ModuleEntry};
 use crate::device;
 use crate::failure::{Failure, OrFail};
+use crate::flops::Work;
 use crate::memory::Sizes;
+use crate::metrics::Metrics;
 use crate::model::DenseModel;
 use crate::no_grad::no_grad;
 use crate::prune::{CalibrationSettings, PruneError, build_module, calibrate};
@@ -47,6 +49,8 @@ pub(super) struct Builder<'a> {
     pub(super) cancel: &'a AtomicBool,
     /// Where the time goes, if anybody asks.
     pub(super) timesheet: Option<&'a Timesheet>,
+    /// What counts the passes over the calibration tokens, if anybody asks.
+    pub(super) metrics: Option<&'a Metrics>,
     /// What decides how many blocks' Hessians fit on the device.
     pub(super) sizes: &'a Sizes,
 }
@@ -99,8 +103,11 @@ impl Builder<'_> {
         };
         let mut seen = 0;
         let calibrated = block_in_place(|| {
-            let hear = |heard| {
-                seen += heard;
+            let hear = |work: Work| {
+                if let Some(metrics) = self.metrics {
+                    metrics.passed(work);
+                }
+                seen += work.tokens;
                 progress(seen, tokens, "calibration tokens");
             };
             let model = &self.dense.model;

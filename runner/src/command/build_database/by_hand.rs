@@ -102,6 +102,7 @@ pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failur
         name: "by-hand",
         cancel: &AtomicBool::new(false),
         timesheet: None,
+        metrics: None,
         sizes: &sizes,
     };
     for range in builder.ranges(1) {

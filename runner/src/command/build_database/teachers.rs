@@ -9,6 +9,7 @@ use crate::command::compute::Prepared;
 use crate::command::context::{Context, Ended, store_failure};
 use crate::failure::{Failure, OrFail};
 use crate::fitness::{FitnessError, write_teacher};
+use crate::flops::Work;
 use crate::model::DenseModel;
 
 /// Writes both files and their manifest.
@@ -28,8 +29,9 @@ pub(super) async fn write_teachers(
         let total = u64::from(pool.count()) * u64::from(pool.length());
         let mut done = 0;
         let written = block_in_place(|| {
-            let hear = |tokens| {
-                done += tokens;
+            let hear = |work: Work| {
+                context.metrics.passed(work);
+                done += work.tokens;
                 context.reporter.progress(done, total, "teacher tokens");
             };
             let batch = prepared.numerics().micro_batch_sequences;

@@ -88,6 +88,9 @@ async fn beat(
         end: Some(end),
     };
     for attempt in 1..=LAST_BEAT_ATTEMPTS {
+        if attempt > 1 {
+            store.counters().tries_again();
+        }
         match write(&store, &key, &last).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(key, attempt, %error, "A claim was not given back."),

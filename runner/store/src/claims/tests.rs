@@ -89,6 +89,8 @@ async fn a_claim_is_retaken_sixty_seconds_after_the_observer_saw_it_stand_still(
     pass(2).await;
     let claim = mine(&mut claims[1]).await;
     assert_eq!(claim.attempt(), 2);
+    let tally = claims[0].store.tally();
+    assert_eq!((tally.claims_first, tally.claims_again), (1, 1));
     // And the first worker, back from the dead, sees that it is held.
     pass(2).await;
     assert!(is_held(&mut claims[0]).await);

@@ -22,7 +22,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read, or what the store answers.
     pub async fn put_file(&self, key: &str, path: &Path) -> Result<FileDigest, StoreError> {
-        let answered = |source| StoreError::answered("write", key, self.url(), source);
+        let answered = |source| self.answered("write", key, source);
         let failed = |source| StoreError::Local {
             operation: "read",
             path: path.to_owned(),
@@ -111,7 +111,7 @@ impl Store {
         version: Option<&str>,
         to: &Path,
     ) -> Result<FileDigest, StoreError> {
-        let answered = |source| StoreError::answered("read", key, self.url(), source);
+        let answered = |source| self.answered("read", key, source);
         let failed = |source| StoreError::Local {
             operation: "write",
             path: to.to_owned(),
@@ -145,7 +145,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] when there is none, or what the store answers.
     pub async fn digest(&self, key: &str) -> Result<FileDigest, StoreError> {
-        let answered = |source| StoreError::answered("read", key, self.url(), source);
+        let answered = |source| self.answered("read", key, source);
         let mut chunks = self
             .inner
             .get(&self.location(key)?)

@@ -104,6 +104,9 @@ impl Worker<'_> {
             tokens_scored,
         };
         let (stored, ours) = self.results.put(&result).await?;
+        if !ours {
+            claim.was_lost();
+        }
         self.timesheet.ran(&result, ours);
         self.tell(&stored).await
     }

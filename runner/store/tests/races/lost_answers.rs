@@ -1,6 +1,6 @@
 //! Creates whose answers lie: what can be read back decides.
 
-use darwinlm_store::{Claimed, Claims, WorkEnd};
+use darwinlm_store::{Claimed, Claims, Tally, WorkEnd};
 use darwinlm_task::ExitCode;
 
 use crate::broken::{Broken, Fault};
@@ -16,7 +16,8 @@ async fn a_claim_whose_answer_was_lost_is_still_mine() {
         Fault::Forgotten,
     ] {
         let broken = Broken::new(fault, "claims", 1);
-        let mut claims = Claims::new(&broken.store(), paths().prefix(), "a", PATIENT);
+        let store = broken.store();
+        let mut claims = Claims::new(&store, paths().prefix(), "a", PATIENT);
         let claimed = claims.claim("g000001-s0-t000", 3).await.unwrap();
         assert!(
             matches!(claimed, Claimed::Mine(_)),
@@ -25,13 +26,22 @@ async fn a_claim_whose_answer_was_lost_is_still_mine() {
         assert_eq!(broken.left(), 0);
         let wrote = matches!(fault, Fault::AnswerLost | Fault::RetriedBelow);
         assert_eq!(broken.creates(), if wrote { 1 } else { 2 }, "{fault:?}");
+        let told = matches!(fault, Fault::AnswerLost | Fault::RequestLost);
+        let expected = Tally {
+            claims_first: 1,
+            errors: u64::from(told),
+            retries: u64::from(!wrote),
+            ..Tally::default()
+        };
+        assert_eq!(store.tally(), expected, "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_stays_away_is_an_error_after_five_attempts() {
     let broken = Broken::new(Fault::RequestLost, "claims", 100);
-    let mut claims = Claims::new(&broken.store(), paths().prefix(), "a", PATIENT);
+    let store = broken.store();
+    let mut claims = Claims::new(&store, paths().prefix(), "a", PATIENT);
     let error = claims.claim("g000001-s0-t000", 3).await.unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::StoreUnavailable);
     assert!(
@@ -39,6 +49,7 @@ async fn a_store_that_stays_away_is_an_error_after_five_attempts() {
         "{error}"
     );
     assert_eq!(broken.creates(), 5);
+    assert_eq!((store.tally().errors, store.tally().retries), (5, 4));
 }
 
 #[tokio::test]

@@ -65,6 +65,13 @@ async fn any_number_of_workers_ends_with_the_same_report_and_no_trial_is_compute
         newest.validation_kl,
         Some(format!("{}.5", newest.born_in_generation))
     );
+    assert_eq!(newest.validation_perplexity.as_deref(), Some("10"));
+    let elder = &report.survivors[1..];
+    assert!(
+        elder
+            .iter()
+            .all(|elder| elder.validation_perplexity.is_none())
+    );
     assert!(
         report
             .survivors

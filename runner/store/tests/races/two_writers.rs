@@ -108,6 +108,7 @@ async fn a_worker_that_was_overtaken_goes_on_with_the_stored_outcomes() {
         follows: Search::new(problem.clone()).unwrap().digest(),
     };
     run(&store, &problem, "slow", runner).await.unwrap();
+    assert_eq!(store.tally().claims_lost, 8, "eight claims came to nothing");
     let (entries, _) = Ledger::new(&store, &paths()).verify().await.unwrap();
     let Entry::Generation(first) = &entries[1] else {
         panic!("entry 1 is a generation")

@@ -80,7 +80,7 @@ async fn a_deleted_run_waits_for_its_jobs_then_for_its_clean_up() {
     ]);
     for _ in 0..2 {
         let action = reconcile(deleted(1), context.clone()).await.unwrap();
-        assert_eq!(action, Action::requeue(Duration::from_secs(5)));
+        assert_eq!(action, NextLook::In(Duration::from_secs(5)));
     }
     finish(context, server).await;
     let sent = sent.lock().unwrap();
@@ -104,7 +104,7 @@ async fn a_run_in_a_namespace_that_goes_is_let_go_at_once_with_a_warning() {
         exchange(Method::PATCH, SELF, 200, whole()),
     ]);
     let action = reconcile(deleted(1), context.clone()).await.unwrap();
-    assert_eq!(action, Action::await_change());
+    assert_eq!(action, NextLook::OnChange);
     finish(context, server).await;
     let sent = sent.lock().unwrap();
     assert_eq!(
@@ -167,11 +167,11 @@ async fn a_run_whose_time_after_its_end_is_over_is_deleted_as_it_was_seen() {
     ]);
     // A century is not over; the operator comes back when it is.
     let waits = reconcile(ended(i32::MAX), context.clone()).await.unwrap();
-    assert_ne!(waits, Action::await_change());
+    assert_ne!(waits, NextLook::OnChange);
     let gone = reconcile(ended(60), context.clone()).await.unwrap();
-    assert_eq!(gone, Action::await_change());
+    assert_eq!(gone, NextLook::OnChange);
     let again = reconcile(ended(60), context.clone()).await.unwrap();
-    assert_eq!(again, Action::requeue(Duration::from_secs(1)));
+    assert_eq!(again, NextLook::In(Duration::from_secs(1)));
     finish(context, server).await;
     let preconditions = &sent.lock().unwrap()[2]["preconditions"];
     assert_eq!(preconditions["resourceVersion"], "77");
