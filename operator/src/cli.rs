@@ -2,17 +2,24 @@
 
 mod cluster;
 mod diff;
+mod duration;
+mod explain;
+mod frames;
 mod gc;
 mod get;
 mod lineage;
+mod picture;
 mod report;
 mod run;
+mod stored;
 mod verify;
+mod watch;
+mod which;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use cluster::{explain, logs, rest, watch};
+use cluster::{logs, rest};
 use darwinlm_store::{LedgerError, StoreError};
 use darwinlm_task::ExitCode;
 use url::Url;
@@ -30,10 +37,10 @@ enum Command {
     /// Carry out a PruningRun on this machine; the same command resumes it
     #[command(after_help = run::EXAMPLES)]
     Run(run::Run),
-    /// Say how a run in a cluster stands, why it does not move, and what to do
+    /// Say how a run stands, why it does not move, and what to do
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
-    /// Show how a run in a cluster goes on, until it ends
+    /// Show how a run goes on, until it ends
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Watch),
     /// Show what the workers of a run in a cluster say
@@ -69,6 +76,7 @@ enum Command {
 #[derive(Debug)]
 struct Failure {
     code: u8,
+    /// Empty where there is nothing to explain: a signal ended what goes on until one does.
     message: String,
 }
 
@@ -91,7 +99,9 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
     match done {
         Ok(()) => 0,
         Err(Failure { code, message }) => {
-            eprintln!("error: {message}");
+            if !message.is_empty() {
+                eprintln!("error: {message}");
+            }
             code
         }
     }
