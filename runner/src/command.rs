@@ -41,6 +41,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 told(caught(build_database::by_hand(arguments)).await)
             }
             Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
+            Command::Export(arguments) => told(caught(export::by_hand(arguments)).await),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! How a run stands by its store, as a picture. Pure.
 
-use darwinlm_search::{GenerationEntry, ModuleKind, Outcome, PerKind};
+use darwinlm_search::{Fitness, GenerationEntry, ModuleKind, Outcome, PerKind};
 use darwinlm_store::{WorkerFile, sum_workers};
 use darwinlm_task::TaskKind;
 
@@ -140,9 +140,9 @@ fn searched(search: &Searched<'_>, is_at_work: bool) -> Vec<(&'static str, Strin
         let survivor = &last.survivor;
         let kl = search.validation.get(&survivor.born_in_generation);
         let kl = kl.map_or_else(String::new, |kl| format!(", validation KL {kl:.4}"));
-        let fitness = survivor.fitness.map_or(f64::NAN, |fitness| fitness.get());
+        let fitness = survivor.fitness.map_or(f64::NAN, Fitness::get);
         let words = format!(
-            "fitness {fitness:.4}{kl}, {} parameters, born in generation {}",
+            "{} parameters, fitness {fitness:.4}{kl}, generation {}",
             grouped(survivor.parameters),
             survivor.born_in_generation
         );
@@ -153,7 +153,10 @@ fn searched(search: &Searched<'_>, is_at_work: bool) -> Vec<(&'static str, Strin
 
 /// Who is alive, by the accounts; how long the others are silent.
 fn workers(stand: &Stand<'_>) -> String {
-    let mut alive: Vec<&Seen> = stand.alive().collect();
+    let task = stand.task();
+    let of_task = |seen: &&Seen| seen.file.task == task;
+    // Who ended with the task before may still look alive.
+    let mut alive: Vec<&Seen> = stand.alive().filter(of_task).collect();
     if !stand.is_at_work() || alive.is_empty() {
         let newest = stand.workers.iter().map(|seen| seen.age_seconds).min();
         let silent = said_seconds(newest.unwrap_or_default());
@@ -226,7 +229,7 @@ fn failed(outcomes: &[Outcome]) -> usize {
 
 fn best(outcomes: &[Outcome]) -> Option<f64> {
     let finite = outcomes.iter().filter_map(|outcome| outcome.fitness());
-    finite.min().map(darwinlm_search::Fitness::get)
+    finite.min().map(Fitness::get)
 }
 
 /// The survivors' validation from the start on; their fitness where no worker validates.
@@ -235,7 +238,7 @@ fn curve(search: &Searched<'_>) -> Option<Curve> {
     let survivors = || search.generations.iter().map(|entry| &entry.survivor);
     let validated = survivors().map(|one| kl(one.born_in_generation));
     let validated: Vec<_> = std::iter::once(kl(0)).chain(validated).collect();
-    let fitness = survivors().map(|one| one.fitness.map(darwinlm_search::Fitness::get));
+    let fitness = survivors().map(|one| one.fitness.map(Fitness::get));
     Curve::of("validation", &validated)
         .or_else(|| Curve::of("fitness", &fitness.collect::<Vec<_>>()))
 }
