@@ -93,6 +93,13 @@ impl Terminal {
         self.tmux(&["send-keys", key]);
     }
 
+    /// Empties the screen, and forgets what was on it.
+    pub fn clear(&self) {
+        self.enter("clear");
+        self.await_screen("empty", |screen| screen == [PROMPT.trim()]);
+        self.tmux(&["clear-history"]);
+    }
+
     /// Gives the terminal another size.
     pub fn resize(&self, width: usize, height: usize) {
         let (width, height) = (width.to_string(), height.to_string());

@@ -28,11 +28,13 @@ fn masked(lines: &[String]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What came after the last line that was typed.
+/// What came after the last line that was typed, until the command ended.
 fn since(history: &[String], typed: &str) -> Vec<String> {
     let last = history.iter().rposition(|line| line.contains(typed));
     let first = last.expect("it was typed") + 1;
-    history[first..].to_vec()
+    let page = history[first..].iter();
+    let page = page.take_while(|line| !line.starts_with("ended with "));
+    page.cloned().collect()
 }
 
 fn fits(screen: &[String], (width, height): (usize, usize)) {
@@ -64,9 +66,10 @@ fn a_finished_run_is_told_on_one_page_that_stays() {
     let page = since(&terminal.history(), "darwinlm watch");
     assert!(page[0].ends_with(&digest), "{page:?}");
     insta::assert_snapshot!("watch_finished", masked(&page));
-    terminal.enter("clear; darwinlm explain --store ./store; echo ended with $?");
+    terminal.clear();
+    terminal.enter("darwinlm explain --store ./store; echo ended with $?");
     is_the_shells_again(&terminal, 0);
-    let page = since(&terminal.history(), "It rests");
+    let page = since(&terminal.history(), "darwinlm explain");
     assert!(
         page.iter().any(|line| line.contains("✓ evaluate")),
         "{page:?}"
@@ -124,12 +127,14 @@ fn a_run_at_work_is_drawn_whole_at_any_size_and_left_by_ctrl_c() {
     is_the_shells_again(&terminal, 130);
     let left = terminal.history().join("\n");
     assert!(left.contains("It moves"), "the last page stays: {left}");
-    terminal.enter("clear; darwinlm explain --store ./store");
+    terminal.clear();
+    terminal.enter("darwinlm explain --store ./store");
     terminal.await_text("▸ search");
     // Then nobody works any more: it says so, and what to do.
     run.kill().expect("it can be killed");
     finish(run);
-    terminal.enter("clear; sleep 15; darwinlm explain --store ./store; echo ended with $?");
+    terminal.clear();
+    terminal.enter("sleep 15; darwinlm explain --store ./store; echo ended with $?");
     is_the_shells_again(&terminal, 0);
     let page = since(&terminal.history(), "echo ended");
     insta::assert_snapshot!("explain_stopped", masked(&facts_of_a_stopped_run(&page)));
@@ -150,7 +155,8 @@ fn a_run_is_seen_as_a_bar_and_a_stopped_one_leaves_the_cursor() {
     let world = Local::new();
     world.edit("generations: 5", "generations: 5000");
     let terminal = Terminal::start(world.path());
-    terminal.enter("clear; darwinlm run -f run.yaml --volume data=. ; echo ended with $?");
+    terminal.clear();
+    terminal.enter("darwinlm run -f run.yaml --volume data=. ; echo ended with $?");
     let screen = terminal.await_screen("a bar of the search", |screen| {
         let is_bar = |line: &String| line.contains("Searching") && line.contains("/5000");
         screen.iter().any(is_bar)
@@ -168,11 +174,13 @@ fn help_has_examples_and_the_tab_key_completes() {
     }
     let world = Local::new();
     let terminal = Terminal::start(world.path());
-    terminal.enter("clear; darwinlm --help; echo ended with $?");
+    terminal.clear();
+    terminal.enter("darwinlm --help; echo ended with $?");
     is_the_shells_again(&terminal, 0);
     let help = since(&terminal.history(), "darwinlm --help");
     insta::assert_snapshot!("help", help.join("\n"));
-    terminal.enter("clear; source <(darwinlm completion bash); echo ended with $?");
+    terminal.clear();
+    terminal.enter("source <(darwinlm completion bash); echo ended with $?");
     is_the_shells_again(&terminal, 0);
     terminal.write("darwinlm comp");
     terminal.press("Tab");
