@@ -139,7 +139,7 @@ fn searched(search: &Searched<'_>, is_at_work: bool) -> Vec<(&'static str, Strin
     if let Some(last) = search.generations.last() {
         let survivor = &last.survivor;
         let kl = search.validation.get(&survivor.born_in_generation);
-        let kl = kl.map_or_else(String::new, |kl| format!(", validation KL {kl:.4}"));
+        let kl = kl.map_or_else(String::new, |kl| format!(", KL {kl:.4}"));
         let fitness = survivor.fitness.map_or(f64::NAN, Fitness::get);
         let words = format!(
             "{} parameters, fitness {fitness:.4}{kl}, generation {}",
