@@ -9,7 +9,7 @@ LIBTORCH_VERSION := 2.11.0
 CHROMIUM_VERSION := 153.0.0
 CARGO_DENY = $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
-.PHONY: help libtorch model venv versitygw promtool chromium build demo test lint bench bench-operator crds manifest dashboards images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-dashboards e2e-upgrade oldest why-not-moving clean
+.PHONY: help libtorch model venv versitygw promtool chromium tmux build demo test lint bench bench-operator crds manifest dashboards images dockerfiles control-plane cluster cluster-down cluster-test e2e e2e-all e2e-dashboards e2e-upgrade oldest why-not-moving clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,18 @@ chromium: ## headless Chromium, which tests look at the report with (70 MB, once
 	@[ -z "$${DARWINLM_WITHOUT_CHROMIUM:-}" ] || { echo "Chromium is not fetched: the report is not looked at" >&2; exit 0; }; \
 	tests/fetch_chromium.sh "$(CACHE)/chromium-$(CHROMIUM_VERSION)" && mkdir -p .cache && ln -sfn "$(CACHE)/chromium-$(CHROMIUM_VERSION)" .cache/chromium
 
-test: libtorch model venv versitygw promtool chromium ## every test that needs no root
+# As promtool; a library that it needs comes with it.
+tmux: ## tmux, in which the command is looked at as on a terminal (Debian; once)
+	@if [ -x "$(CACHE)/tmux/tmux" ] || command -v tmux >/dev/null; then exit; fi; \
+	[ -z "$${DARWINLM_WITHOUT_TMUX:-}" ] && command -v apt-get >/dev/null || { echo "tmux is not fetched: nothing is looked at on a terminal" >&2; exit 0; }; \
+	mkdir -p "$(CACHE)"; part=$$(mktemp -d "$(CACHE)/tmux.XXXXXX"); trap 'rm -rf "$$part"' EXIT; cd "$$part"; \
+	fetch() { apt-get download tmux $$(apt-cache depends tmux | sed -n 's/^ *|\?Depends: \(lib\(event\|utempter\|tinfo\)[^ ]*\)$$/\1/p'); }; \
+	fetch 2>/dev/null || { apt-get update -qq && fetch; } || { echo 'run `apt-get update` as root first, or set DARWINLM_WITHOUT_TMUX=1' >&2; exit 1; }; \
+	for package in *.deb; do dpkg-deb -x "$$package" unpacked; done; rm *.deb; \
+	printf '#!/bin/sh\nhere=$$(dirname "$$0")/unpacked/usr\nLD_LIBRARY_PATH=$$(echo "$$here"/lib/*-linux-gnu) exec "$$here/bin/tmux" "$$@"\n' > tmux; \
+	chmod 755 . tmux; ./tmux -V; mv -T "$$part" "$(CACHE)/tmux"
+
+test: libtorch model venv versitygw promtool chromium tmux ## every test that needs no root
 	tests/test.sh
 
 # In the release profile, whose build scripts and macros the tests need anyway. The second look is at the suites that "all targets"

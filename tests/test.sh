@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=passive
 # Where `make promtool` has nothing to fetch it with.
 command -v apt-get >/dev/null || export DARWINLM_WITHOUT_PROMTOOL=1
+command -v tmux apt-get >/dev/null || export DARWINLM_WITHOUT_TMUX=1
 cargo build --release --workspace
 cargo test --release --workspace
 cargo test --release --workspace --test buckets

@@ -1,30 +1,48 @@
 //! The user's command: one file per subcommand.
 
 mod cluster;
+mod completion;
 mod diff;
+mod duration;
+mod explain;
+mod export;
+mod frames;
 mod gc;
 mod get;
 mod lineage;
+mod picture;
 mod plan;
 mod report;
 mod run;
+mod stored;
 mod verify;
+mod watch;
+mod which;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use cluster::{explain, logs, rest, watch};
+use cluster::{logs, rest};
 use darwinlm_store::{LedgerError, StoreError};
 use darwinlm_task::ExitCode;
 use url::Url;
 
 /// Prunes language models: runs a PruningRun on this machine, shows and checks what runs left.
 #[derive(Debug, Parser)]
-#[command(name = "darwinlm", version, max_term_width = 100)]
+#[command(name = "darwinlm", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  darwinlm run -f run.yaml --volume data=/srv/data --store ./store
+  darwinlm watch --store ./store
+  darwinlm explain smollm2 -n research
+  darwinlm report ./store
+
+`darwinlm COMMAND --help` has more of each. In the PATH as kubectl-darwinlm it is `kubectl darwinlm`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -34,10 +52,10 @@ enum Command {
     /// Say what a run will take before it is run: trials, memory, storage, time and GPU hours
     #[command(after_help = plan::EXAMPLES)]
     Plan(plan::Plan),
-    /// Say how a run in a cluster stands, why it does not move, and what to do
+    /// Say how a run stands, why it does not move, and what to do
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
-    /// Show how a run in a cluster goes on, until it ends
+    /// Show how a run goes on, until it ends
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Watch),
     /// Show what the workers of a run in a cluster say
@@ -61,18 +79,28 @@ enum Command {
     /// Show where two runs part, and why
     #[command(after_help = diff::EXAMPLES)]
     Diff(diff::Diff),
+    /// Write a checkpoint of any generation's survivor
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Export),
     /// Remove what runs share and no run uses any more
     #[command(after_help = gc::EXAMPLES)]
     Gc(gc::Gc),
     /// Replay a run's search from its ledger, and check every file that it rests on
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Verify),
+    /// Print what makes a shell complete this command
+    #[command(after_help = completion::EXAMPLES)]
+    Completion(completion::Completion),
+    /// What kubectl asks for, to complete `kubectl darwinlm`
+    #[command(name = "__complete", hide = true)]
+    Candidates(completion::Candidates),
 }
 
 /// Why a command ends without its result.
 #[derive(Debug)]
 struct Failure {
     code: u8,
+    /// Empty where there is nothing to explain: a signal ended what goes on until one does.
     message: String,
 }
 
@@ -90,13 +118,18 @@ pub async fn carry_out(arguments: Arguments) -> u8 {
         Command::Report(report) => report::report(report).await,
         Command::Lineage(lineage) => lineage::lineage(lineage).await,
         Command::Diff(diff) => diff::diff(diff).await,
+        Command::Export(export) => export::export(export).await,
         Command::Gc(gc) => gc::gc(gc).await,
         Command::Verify(verify) => verify::verify(verify).await,
+        Command::Completion(completion) => completion::completion(&completion),
+        Command::Candidates(candidates) => completion::candidates(&candidates),
     };
     match done {
         Ok(()) => 0,
         Err(Failure { code, message }) => {
-            eprintln!("error: {message}");
+            if !message.is_empty() {
+                eprintln!("error: {message}");
+            }
             code
         }
     }

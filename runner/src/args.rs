@@ -33,6 +33,12 @@ pub enum Command {
     /// Say what a run will come to; what `darwinlm plan` asks. Reads a request as JSON from standard
     /// input, writes JSON
     Forecast,
+    /// Write a checkpoint of a generation's survivor, as its search left it
+    #[command(
+        after_help = "Example:\n  darwinlm-runner export --store file:///srv/store --run local.tiny \
+                            --generation 12 --out checkpoint"
+    )]
+    Export(Export),
 }
 
 /// How to compute; the defaults are those of a CPU worker.
@@ -102,6 +108,34 @@ pub struct Evaluate {
     /// How to compute.
     #[command(flatten)]
     pub numerics: Numerics,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// URL of the store; nothing in it is changed
+    #[arg(long)]
+    pub store: String,
+    /// The run, as <namespace>.<name>
+    #[arg(long, value_parser = run)]
+    pub run: darwinlm_task::RunIdentity,
+    /// The generation, 0 for the start; the newest one if absent
+    #[arg(long)]
+    pub generation: Option<u32>,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+fn run(text: &str) -> Result<darwinlm_task::RunIdentity, String> {
+    let (namespace, name) = text
+        .split_once('.')
+        .ok_or("accepted: <namespace>.<name>, such as local.tiny")?;
+    Ok(darwinlm_task::RunIdentity {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: String::new(),
+    })
 }
 
 fn device(text: &str) -> Result<darwinlm_task::DeviceRequest, String> {

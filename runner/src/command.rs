@@ -44,6 +44,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             }
             Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
             Command::Forecast => told(caught(forecast::forecast()).await),
+            Command::Export(arguments) => told(caught(export::by_hand(arguments)).await),
         }
     })
 }

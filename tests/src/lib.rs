@@ -18,4 +18,5 @@ pub mod processes;
 pub mod programs;
 pub mod prometheus;
 pub mod proxy;
+pub mod terminal;
 pub mod tiny;

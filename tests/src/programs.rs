@@ -56,10 +56,26 @@ pub fn fetched(name: &str) -> PathBuf {
 /// # Panics
 /// When nobody is at home.
 pub fn prometheus(name: &str) -> PathBuf {
+    cache().join("prometheus").join(name)
+}
+
+/// tmux: that of this machine, else the one that `make tmux` fetches; neither may be there.
+///
+/// # Panics
+/// When nobody is at home.
+pub fn tmux() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join("tmux"));
+    let fetched = cache().join("tmux/tmux");
+    installed.chain([fetched]).find(|program| program.is_file())
+}
+
+/// Where what is costly lies; the same as in the Makefile.
+fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
     let cache = cache.map(PathBuf::from).unwrap_or_else(|| {
         let home = std::env::var_os("HOME").expect("somebody is at home");
         PathBuf::from(home).join(".cache")
     });
-    cache.join("darwinlm/prometheus").join(name)
+    cache.join("darwinlm")
 }

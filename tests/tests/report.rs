@@ -179,6 +179,52 @@ fn what_cannot_be_told_is_refused_and_no_file_is_left() {
 }
 
 #[test]
+fn any_generations_survivor_becomes_a_checkpoint_and_another_generation_is_refused() {
+    let world = Local::new();
+    world.run(&[]);
+    let store = world.store();
+    let store = store.to_str().expect("the path is text");
+    let export = |generation: &str, to: &str| {
+        world.ask(&["export", store, "--generation", generation, "--to", to])
+    };
+    let told = export("2", "past");
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let survivor = &generation(&world, 2)["entry"]["Generation"]["survivor"];
+    let said = format!(
+        "generation 2 of local.tiny, {} parameters",
+        survivor["parameters"]
+    );
+    assert!(told.stdout.contains(&said), "{}", told.stdout);
+    let record = fs::read_to_string(world.path().join("past/darwinlm.json"));
+    let record: Value = serde_json::from_str(&record.expect("it is written")).expect("it is JSON");
+    assert_eq!(record["of"]["genome"], survivor["genome"]);
+    let beyond = export("6", "beyond");
+    assert_eq!(beyond.code, Some(66), "{}", beyond.stderr);
+    assert!(
+        beyond
+            .stderr
+            .contains("its ledger holds 0, the start, to 5"),
+        "{}",
+        beyond.stderr
+    );
+    assert!(!world.path().join("beyond").exists());
+    fs::create_dir(world.path().join("mine")).expect("the folder can be made");
+    let taken = export("2", "mine");
+    assert_eq!(taken.code, Some(77), "{}", taken.stderr);
+    assert!(
+        taken.stderr.contains("no export of ours"),
+        "{}",
+        taken.stderr
+    );
+    let left = fs::read_dir(world.path()).expect("the folder can be read");
+    let left = left.map(|entry| entry.expect("it can be read").file_name());
+    let parts: Vec<_> = left
+        .filter(|name| name.to_string_lossy().ends_with(".part"))
+        .collect();
+    assert!(parts.is_empty(), "{parts:?}");
+}
+
+#[test]
 fn a_survivor_is_told_change_by_change_and_two_runs_by_where_they_part() {
     let (one, two) = (Local::new(), Local::new());
     two.edit("seed: 3", "seed: 4");

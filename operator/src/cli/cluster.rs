@@ -8,7 +8,6 @@ pub(super) mod watch;
 use clap::Args;
 use darwinlm_api::PruningRun;
 use darwinlm_task::ExitCode;
-use k8s_openapi::jiff::SignedDuration;
 use kube::{Api, Client, Config, config::KubeConfigOptions};
 
 use super::{Failure, chain};
@@ -102,33 +101,5 @@ impl Cluster {
                 chain(error)
             ),
         )
-    }
-}
-
-/// A duration as people say it, in its two largest units: `3 h 20 min`.
-pub(super) fn said(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().max(0);
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest} s"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_said_in_its_two_largest_units() {
-        let of = |seconds| said(SignedDuration::from_secs(seconds));
-        assert_eq!(of(-3), "0 s");
-        assert_eq!(of(59), "59 s");
-        assert_eq!(of(75), "1 min 15 s");
-        assert_eq!(of(12_000), "3 h 20 min");
-        assert_eq!(of(200_000), "2 d 7 h");
     }
 }

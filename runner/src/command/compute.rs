@@ -1,9 +1,9 @@
 //! What every computing task opens: the device, the plan, the dense model, tokens and the database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use darwinlm_search::{Ladder, Ladders, LatencyTable, ModuleKind, PerKind, Shape};
-use darwinlm_store::{Folder, open_folder};
+use darwinlm_store::{Folder, Store, open_folder};
 use darwinlm_task::{
     DeviceClass, DeviceRequest, ExitCode, FailureReason, NumericsPlan, Plan, PruningSpec, Spacing,
     TokenSlice, paths,
@@ -76,9 +76,9 @@ impl Prepared {
                 .computes_on(&device::name(device), plan.numerics.dtype);
         }
         device::set_threads(plan.numerics.threads);
-        let tokens = complete(context, &paths::tokens(&plan.tokens)).await?;
+        let tokens = complete(&context.store, &paths::tokens(&plan.tokens)).await?;
         let latency = match context.spec.task.reads_latency() {
-            true => Some(Latency::read(context).await?),
+            true => Some(Latency::read(&context.store, &context.paths).await?),
             false => None,
         };
         Ok(Self {
@@ -124,25 +124,13 @@ impl Prepared {
 
     /// A folder on this machine with the model's files under their own names.
     pub(super) async fn model_folder(&self, context: &Context) -> Result<PathBuf, Failure> {
-        let stored = complete(context, &paths::model(&self.plan.model)).await?;
-        let folder = context
-            .cache
-            .join(format!("model-{}-{}", self.plan.model, context.worker));
-        std::fs::create_dir_all(&folder).or_fail(
-            ExitCode::Bug,
-            format!("failed to make {}", folder.display()),
-        )?;
-        for name in stored.manifest().files.keys() {
-            let path = stored
-                .fetch(name, &context.cache)
-                .await
-                .map_err(store_failure)?;
-            let link = folder.join(name);
-            let _ = std::fs::remove_file(&link);
-            std::os::unix::fs::symlink(&path, &link)
-                .or_fail(ExitCode::Bug, format!("failed to link {}", link.display()))?;
-        }
-        Ok(folder)
+        let Context {
+            store,
+            cache,
+            worker,
+            ..
+        } = context;
+        model_folder(store, &self.plan.model, cache, worker).await
     }
 
     /// The run's table of latencies, where the ladders are made from it.
@@ -184,7 +172,11 @@ impl Prepared {
         context: &Context,
         pruning: &PruningSpec,
     ) -> Result<Folder, Failure> {
-        complete(context, &paths::database(&self.database_digest(pruning))).await
+        complete(
+            &context.store,
+            &paths::database(&self.database_digest(pruning)),
+        )
+        .await
     }
 
     /// The level database, complete and checked file by file.
@@ -206,7 +198,7 @@ impl Prepared {
         pool: &Sequences,
         dense: &DenseModel,
     ) -> Result<Teacher, Failure> {
-        let folder = complete(context, &paths::teacher(&self.teacher_digest())).await?;
+        let folder = complete(&context.store, &paths::teacher(&self.teacher_digest())).await?;
         let name = format!("{}.safetensors", slice.name());
         let path = folder
             .fetch(&name, &context.cache)
@@ -220,10 +212,7 @@ impl Prepared {
 }
 
 /// Opens the level database in a folder of a store.
-pub(super) async fn open_database(
-    folder: &Folder,
-    cache: &std::path::Path,
-) -> Result<Database, Failure> {
+pub(super) async fn open_database(folder: &Folder, cache: &Path) -> Result<Database, Failure> {
     let about: database::Manifest = folder.about().map_err(store_failure)?;
     let mut files = Vec::new();
     for entry in &about.modules {
@@ -236,9 +225,32 @@ pub(super) async fn open_database(
     )
 }
 
+/// A folder of this worker's below `cache` with a stored model's files under their own names.
+pub(super) async fn model_folder(
+    store: &Store,
+    model: &str,
+    cache: &Path,
+    worker: &str,
+) -> Result<PathBuf, Failure> {
+    let stored = complete(store, &paths::model(model)).await?;
+    let folder = cache.join(format!("model-{model}-{worker}"));
+    std::fs::create_dir_all(&folder).or_fail(
+        ExitCode::Bug,
+        format!("failed to make {}", folder.display()),
+    )?;
+    for name in stored.manifest().files.keys() {
+        let path = stored.fetch(name, cache).await.map_err(store_failure)?;
+        let link = folder.join(name);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&path, &link)
+            .or_fail(ExitCode::Bug, format!("failed to link {}", link.display()))?;
+    }
+    Ok(folder)
+}
+
 /// A folder that an earlier task completed.
-async fn complete(context: &Context, key: &str) -> Result<Folder, Failure> {
-    open_folder(&context.store, key)
+async fn complete(store: &Store, key: &str) -> Result<Folder, Failure> {
+    open_folder(store, key)
         .await
         .map_err(store_failure)?
         .ok_or_else(|| {
@@ -246,7 +258,7 @@ async fn complete(context: &Context, key: &str) -> Result<Folder, Failure> {
                 ExitCode::InputMissing,
                 format!(
                     "{key} is not complete in {}: an earlier task has to run",
-                    context.store.url()
+                    store.url()
                 ),
             )
         })

@@ -1,5 +1,6 @@
 //! `export`: writes the survivor's checkpoint in every format asked for.
 
+mod by_hand;
 mod facts;
 mod place;
 mod record;
@@ -12,7 +13,9 @@ use darwinlm_task::{
     SearchSettings, TargetSpec,
 };
 
+pub(super) use self::by_hand::by_hand;
 use self::facts::provenance;
+use self::place::Place;
 use self::record::{Identity, is_there};
 use self::subject::{Subject, Told};
 use super::compute::Prepared;
@@ -21,6 +24,9 @@ use super::evaluate::{Evaluated, Evaluation};
 use super::post_train::training_digest;
 use super::search::{found, problem};
 use crate::failure::Failure;
+
+/// The field that says where to.
+const DESTINATION: &str = "spec.export.destination";
 
 /// Writes each format into a folder of its own below the destination, unless it lies there.
 pub(super) async fn task(
@@ -64,9 +70,8 @@ pub(super) async fn task(
         };
         let subject = Subject::open(context, &prepared, &stored, told).await?;
         for format in missing {
-            subject
-                .export(context, identity(format), &place(format))
-                .await?;
+            let place = Place::open(place(format), &context.spec.run, DESTINATION)?;
+            subject.export(identity(format), place).await?;
         }
     }
     let url = |format: &ExportFormat| format!("{}/{}", export.destination, format.folder());
@@ -84,7 +89,7 @@ fn folder(url: &str) -> Result<PathBuf, Failure> {
     path.map(PathBuf::from).ok_or_else(|| {
         Failure::new(
             ExitCode::Usage,
-            format!("spec.export.destination is {url:?}; accepted: file:///path"),
+            format!("{DESTINATION} is {url:?}; accepted: file:///path"),
         )
     })
 }

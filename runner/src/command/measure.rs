@@ -1,6 +1,8 @@
 //! `measure`: the table of latencies that ladders and speed-up budgets are made from.
 
 use darwinlm_search::{PerKind, Shape};
+use darwinlm_store::Store;
+use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{
     ExitCode, FailureReason, ForwardPass, LATENCY_VERSION, LatencyRecord, MeasuredReport,
     PruningSpec, StoredLatency, TargetSpec, TokenSlice, paths,
@@ -28,8 +30,8 @@ pub(super) struct Latency {
 
 impl Latency {
     /// Reads what `measure` has left.
-    pub(super) async fn read(context: &Context) -> Result<Self, Failure> {
-        let (store, key) = (&context.store, context.paths.latency());
+    pub(super) async fn read(store: &Store, of: &RunPaths) -> Result<Self, Failure> {
+        let key = of.latency();
         let LatencyRecord { digest, sha256 } = store.get_json(&key).await.map_err(store_failure)?;
         let key = paths::latency(&digest);
         let bytes = store.read_verified(&key, &sha256).await;
@@ -81,7 +83,7 @@ pub(super) async fn task(
         let settled = context.store.put_json_create(&key, &record).await;
         settled.map_err(store_failure)?;
     }
-    let latency = Latency::read(context).await?;
+    let latency = Latency::read(&context.store, &context.paths).await?;
     let table = Some(&latency.stored.table);
     let ladders = ladders(&shape, pruning, table)?;
     target::check(&shape, &ladders, table, target)?;

@@ -9,7 +9,7 @@ use darwinlm_task::{Outcome, TaskReport};
 use serde_json::{Value, json};
 
 use crate::stops::{finish, prepare, pruning, report, settings, start};
-use crate::world::World;
+use crate::world::{World, program};
 
 const FORMATS: [&str; 2] = ["transformers", "masked-dense"];
 
@@ -129,6 +129,80 @@ fn an_export_never_takes_the_place_of_a_folder_that_is_none() {
     assert!(message.contains("no export of ours"), "{message}");
     let kept = std::fs::read_to_string(precious.join("model.safetensors"));
     assert_eq!(kept.unwrap(), "precious");
+}
+
+/// `darwinlm-runner export` of a generation; what it printed.
+fn by_hand(world: &World, generation: u32, out: &str) -> String {
+    let output = program()
+        .args(["export", "--store"])
+        .arg(format!("file://{}", world.path("store").display()))
+        .args([
+            "--run",
+            "local.tiny",
+            "--generation",
+            &generation.to_string(),
+        ])
+        .arg("--out")
+        .arg(world.path(out))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn entry(world: &World, index: u32) -> Value {
+    let path = world.path(&format!("store/runs/local.tiny/ledger/{index:06}.json"));
+    serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["entry"].take()
+}
+
+#[test]
+fn any_generation_is_exported_in_the_shapes_of_its_survivor_and_the_newest_as_ever() {
+    let world = run();
+    search(&world, 3);
+    let problem = &entry(&world, 0)["Genesis"]["problem"];
+    for generation in 0..=3 {
+        let out = format!("generation-{generation}");
+        let said = by_hand(&world, generation, &out);
+        let genome = match generation {
+            0 => problem["start"].clone(),
+            _ => {
+                let survivor = &entry(&world, generation)["Generation"]["survivor"];
+                assert!(
+                    said.contains(&format!("{} parameters", survivor["parameters"])),
+                    "{said}"
+                );
+                survivor["genome"].clone()
+            }
+        };
+        let bytes = std::fs::read(world.path(&out).join("model.safetensors")).unwrap();
+        let weights = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        for block in 0..3 {
+            let kept = |kind: &str| {
+                let level = genome[kind].as_str().unwrap().as_bytes()[block];
+                let level = char::from(level).to_digit(36).unwrap() as usize;
+                usize::try_from(problem["ladders"][kind][level].as_u64().unwrap()).unwrap()
+            };
+            let columns = |module: &str| {
+                let name = format!("model.layers.{block}.{module}.weight");
+                weights.tensor(&name).map_or(0, |tensor| tensor.shape()[1])
+            };
+            assert_eq!(columns("mlp.down_proj"), kept("mlp"), "block {block}");
+            assert_eq!(
+                columns("self_attn.o_proj"),
+                8 * kept("attention"),
+                "block {block}"
+            );
+        }
+    }
+    finish(&world, export(&world));
+    let read = |path: &str| std::fs::read(world.path(path)).unwrap();
+    for name in ["model.safetensors", "config.json"] {
+        assert!(
+            read(&format!("generation-3/{name}")) == read(&format!("out/transformers/{name}")),
+            "{name} differs from that of the task"
+        );
+    }
 }
 
 /// The Python between the fences of a card.

@@ -1,8 +1,7 @@
 //! `darwinlm explain`: how a run in a cluster stands, why it does not move, and what to do.
 
-use clap::Args;
 use darwinlm_api::{
-    GpuSeconds, PruningRun, PruningRunStatus,
+    PruningRun, PruningRunStatus,
     conditions::{self, ConditionStatus, ConditionType, stalled},
 };
 use darwinlm_report::grouped;
@@ -12,47 +11,36 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{Cluster, Failure, Place, said};
+use super::super::duration::said;
+use super::super::picture::{Mark, bar, shares};
+use super::{Cluster, Failure, Place};
 use crate::run_controller::decide::done_condition;
-
-pub(in crate::cli) const EXAMPLES: &str = "\
-Examples:
-  darwinlm explain smollm2 -n research   how it stands, why it does not move, and what to do
-  kubectl darwinlm explain smollm2       the same, where the program lies in the PATH as kubectl-darwinlm";
 
 /// Events that are shown.
 const EVENTS: usize = 8;
-/// Cells of a bar.
-const BAR: usize = 30;
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct Explain {
-    /// Name of the run
-    run: String,
-    #[command(flatten)]
-    place: Place,
-}
 
 /// Prints the page.
-pub(in crate::cli) async fn explain(arguments: Explain) -> Result<(), Failure> {
-    let cluster = arguments.place.open().await?;
-    let run = cluster.run(&arguments.run).await?;
-    print!("{}", read(&cluster, &run).await);
+pub(in crate::cli) async fn explain(run: &str, place: Place) -> Result<(), Failure> {
+    let cluster = place.open().await?;
+    let run = cluster.run(run).await?;
+    let events = events(&cluster, &run).await;
+    print!("{}", page(&run, &events, Timestamp::now()));
     Ok(())
 }
 
-/// The page of a run, with its events.
-pub(super) async fn read(cluster: &Cluster, run: &PruningRun) -> String {
+/// The latest events of a run.
+pub(super) async fn events(cluster: &Cluster, run: &PruningRun) -> Vec<Told> {
     let uid = run.uid().unwrap_or_default();
     let of_run = ListParams::default().fields(&format!("regarding.uid={uid}"));
     let events = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
     // Who may read runs may not read events everywhere: then there are none to show.
     let events = events.list(&of_run).await.map(|list| list.items);
-    page(run, &told(events.unwrap_or_default()), Timestamp::now())
+    told(events.unwrap_or_default())
 }
 
 /// One event of the run.
-struct Told {
+#[derive(Clone, Debug)]
+pub(super) struct Told {
     at: Timestamp,
     is_warning: bool,
     reason: String,
@@ -87,38 +75,49 @@ fn page(run: &PruningRun, events: &[Told], now: Timestamp) -> String {
             "  No operator has looked at it yet: see that one runs, and watches this namespace.\n";
         return page;
     };
-    page += &summary(run, status);
-    page += &movement(status, now);
+    for (name, words) in facts(run, status) {
+        page += &format!("  {name:<12}{words}\n");
+    }
+    let movement = movement(status, now);
+    if !movement.is_empty() {
+        page += &format!("\n{}\n", movement.join("\n"));
+    }
     page += &tasks(status, now);
     if !events.is_empty() {
         page += "\nLatest events\n";
     }
-    for Told {
-        at,
-        is_warning,
-        reason,
-        note,
-    } in events
-    {
-        let ago = format!("{} ago", said(now.duration_since(*at)));
-        let mark = if *is_warning { "!" } else { " " };
-        page += &format!("{mark} {ago:<18}{reason:<18}{note}\n");
+    for event in events {
+        page += &format!("{}\n", event.line(now));
     }
     page
 }
 
-/// How far it is, what is best, what it has taken.
-fn summary(run: &PruningRun, status: &PruningRunStatus) -> String {
-    let line = |name: &str, text: String| format!("  {name:<12}{text}\n");
+impl Told {
+    /// The event in a line.
+    pub(super) fn line(&self, now: Timestamp) -> String {
+        let Self {
+            at,
+            is_warning,
+            reason,
+            note,
+        } = self;
+        let ago = format!("{} ago", said(now.duration_since(*at)));
+        let mark = if *is_warning { "!" } else { " " };
+        format!("{mark} {ago:<18}{reason:<18}{note}")
+    }
+}
+
+/// How far it is, what is best, what it has taken: names and what is said under them.
+pub(super) fn facts(run: &PruningRun, status: &PruningRunStatus) -> Vec<(&'static str, String)> {
     let stage = status.stage.as_deref().unwrap_or("Pending");
-    let mut lines = line("stage", stage.to_owned());
+    let mut facts = vec![("stage", stage.to_owned())];
     if let Some(search) = &status.search {
         let asked = run.spec.search.generations;
         let bar = bar(search.generation.into(), asked.into());
         let generation = search.generation;
-        lines += &line("generations", format!("{bar} {generation} of {asked}"));
+        facts.push(("generations", format!("{bar} {generation} of {asked}")));
         let trials = &search.trials;
-        lines += &line(
+        facts.push((
             "trials",
             format!(
                 "{} done, {} failed, {} repeated",
@@ -126,11 +125,11 @@ fn summary(run: &PruningRun, status: &PruningRunStatus) -> String {
                 trials.failed,
                 trials.repeated
             ),
-        );
+        ));
         if let Some(best) = &search.survivor {
             let kl = best.validation_kl.as_ref();
             let kl = kl.map(|kl| format!(", validation KL {kl}"));
-            lines += &line(
+            facts.push((
                 "survivor",
                 format!(
                     "fitness {}{}, {} parameters, born in generation {}",
@@ -139,40 +138,25 @@ fn summary(run: &PruningRun, status: &PruningRunStatus) -> String {
                     grouped(best.parameters.unsigned_abs()),
                     best.born_in_generation
                 ),
-            );
+            ));
         }
     } else if let Some(progress) = &status.progress {
-        lines += &line("progress", progress.clone());
+        facts.push(("progress", progress.clone()));
     }
     if let Some(seconds) = &status.gpu_seconds {
         let budget = run.spec.budget.as_ref().map(|budget| budget.gpu_hours);
         let of = budget.map_or_else(String::new, |hours| format!(" of {hours}"));
         let hours = status.gpu_hours.as_deref().unwrap_or("0.0");
-        lines += &line("GPU hours", format!("{hours}{of}: {}", shares(seconds)));
+        let shares = shares(&seconds.causes());
+        facts.push(("GPU hours", format!("{hours}{of}: {shares}")));
     }
-    lines
+    facts
 }
 
-/// Each cause's share, the largest first, without what is nothing.
-fn shares(seconds: &GpuSeconds) -> String {
-    let (mut causes, all) = (seconds.causes(), seconds.total());
-    causes.sort_by_key(|(_, part)| std::cmp::Reverse(*part));
-    let told = causes.iter().filter(|(_, part)| *part > 0);
-    let told: Vec<_> = told
-        .map(|(name, part)| {
-            format!(
-                "{name} {} %",
-                (part.saturating_mul(100) + all / 2) / all.max(1)
-            )
-        })
-        .collect();
-    told.join(", ")
-}
-
-/// Whether it moves, and if not why, and what to do.
-fn movement(status: &PruningRunStatus, now: Timestamp) -> String {
+/// Whether it moves, and if not why, and what to do, in lines.
+pub(super) fn movement(status: &PruningRunStatus, now: Timestamp) -> Vec<String> {
     let Some(progressing) = conditions::get(&status.conditions, ConditionType::Progressing) else {
-        return String::new();
+        return Vec::new();
     };
     let since = said(now.duration_since(progressing.last_transition_time.0));
     let (words, remedy) = match progressing.message.split_once(". Remedy: ") {
@@ -185,57 +169,60 @@ fn movement(status: &PruningRunStatus, now: Timestamp) -> String {
         (false, Some(_), _) | (false, None, Some(_)) => "It does not move",
         (false, None, None) => "It rests",
     };
-    let mut text = format!("\n{title}: {}, for {since}\n", progressing.reason);
+    let mut lines = vec![format!("{title}: {}, for {since}", progressing.reason)];
     if !words.is_empty() {
-        text += &format!("  {words}\n");
+        lines.push(format!("  {words}"));
     }
     if let Some(remedy) = remedy {
-        text += &format!("What to do\n  {remedy}\n");
+        lines.extend(["What to do".to_owned(), format!("  {remedy}")]);
     }
     let spec = conditions::get(&status.conditions, ConditionType::Accepted);
     let refused = spec.filter(|spec| spec.status != ConditionStatus::True.as_str());
     if let Some(Condition { message, .. }) = refused
         && message != words
     {
-        text += &format!("The spec is not accepted\n  {message}\n");
+        lines.extend([
+            "The spec is not accepted".to_owned(),
+            format!("  {message}"),
+        ]);
     }
-    text
+    lines
 }
 
-/// Each task with how it stands.
+/// Each task of the run with its condition, and how it stands.
+pub(super) fn chain(
+    status: &PruningRunStatus,
+) -> impl Iterator<Item = (TaskKind, &Condition, Mark)> {
+    TaskKind::ALL.into_iter().filter_map(|task| {
+        let condition = conditions::get(&status.conditions, done_condition(task)?)?;
+        let is_done = condition.status == ConditionStatus::True.as_str();
+        let mark = match (is_done, condition.reason.as_str()) {
+            (true, _) => Mark::Done,
+            (false, "InProgress") => Mark::AtWork,
+            (false, "NotStarted") => Mark::Later,
+            (false, _) => Mark::Failed,
+        };
+        Some((task, condition, mark))
+    })
+}
+
 fn tasks(status: &PruningRunStatus, now: Timestamp) -> String {
     let mut lines = String::new();
-    for task in TaskKind::ALL {
-        let condition =
-            done_condition(task).and_then(|type_| conditions::get(&status.conditions, type_));
-        let Some(condition) = condition else {
-            continue;
-        };
-        let is_done = condition.status == ConditionStatus::True.as_str();
+    for (task, condition, mark) in chain(status) {
+        let reason = &condition.reason;
         let ago = said(now.duration_since(condition.last_transition_time.0));
-        let (mark, words) = match (is_done, condition.reason.as_str()) {
-            (true, reason) => ("✓", format!("{reason}, {ago} ago")),
-            (false, "InProgress") => ("▸", "at work".to_owned()),
-            (false, "NotStarted") => ("·", "not started".to_owned()),
-            (false, reason) => ("✗", format!("{reason}: {}", condition.message)),
+        let words = match mark {
+            Mark::Done => format!("{reason}, {ago} ago"),
+            Mark::AtWork => "at work".to_owned(),
+            Mark::Later => "not started".to_owned(),
+            Mark::Failed => format!("{reason}: {}", condition.message),
         };
-        lines += &format!("{mark} {:<16}{words}\n", task.name());
+        lines += &format!("{} {:<16}{words}\n", mark.sign(), task.name());
     }
     if lines.is_empty() {
         return lines;
     }
     format!("\nTasks\n{lines}")
-}
-
-fn bar(done: i64, all: i64) -> String {
-    let cells = i64::try_from(BAR).expect("a bar is short");
-    let full = done.clamp(0, all.max(0)).saturating_mul(cells) / all.max(1);
-    let full = usize::try_from(full).unwrap_or_default();
-    format!(
-        "{}{}",
-        "█".repeat(full),
-        "░".repeat(BAR.saturating_sub(full))
-    )
 }
 
 #[cfg(test)]
@@ -307,22 +294,6 @@ mod tests {
         assert!(
             page.contains("  spec.evaluation.tasks: not yet\n"),
             "{page}"
-        );
-    }
-
-    #[test]
-    fn shares_are_of_all_and_without_what_is_nothing() {
-        let seconds = GpuSeconds {
-            useful: 900,
-            lost: 100,
-            ..GpuSeconds::default()
-        };
-        assert_eq!(shares(&seconds), "useful 90 %, lost 10 %");
-        assert_eq!(shares(&GpuSeconds::default()), "");
-        assert_eq!(bar(3, 0).chars().filter(|cell| *cell == '█').count(), 0);
-        assert_eq!(
-            bar(50, 100).chars().filter(|cell| *cell == '█').count(),
-            BAR / 2
         );
     }
 }

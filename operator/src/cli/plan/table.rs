@@ -2,8 +2,8 @@
 
 use darwinlm_task::{Forecast, TaskKind, TaskTime, TimeForecast};
 
-use darwinlm_report::grouped;
 use crate::run_controller::validate::ValidatedRun;
+use darwinlm_report::grouped;
 
 /// The page. Pure.
 pub(super) fn page(run: &ValidatedRun, forecast: &Forecast) -> String {
@@ -176,7 +176,7 @@ fn hours(seconds: f64) -> String {
 fn duration(seconds: f64) -> String {
     let whole =
         k8s_openapi::jiff::SignedDuration::from_secs(seconds.ceil().clamp(0.0, 1e12) as i64);
-    crate::cli::cluster::said(whole)
+    crate::cli::duration::said(whole)
 }
 
 /// Bytes as people read them.

@@ -14,21 +14,31 @@ pub(super) const RECORD: &str = "darwinlm.json";
 pub(super) struct Place {
     target: PathBuf,
     partial: PathBuf,
+    /// What named it, for messages: a field or an argument.
+    named: &'static str,
 }
 
 impl Place {
     /// Starts afresh. The name is the run's own, so that what a killed worker left is swept here.
-    pub(super) fn open(target: PathBuf, run: &RunIdentity) -> Result<Self, Failure> {
+    pub(super) fn open(
+        target: PathBuf,
+        run: &RunIdentity,
+        named: &'static str,
+    ) -> Result<Self, Failure> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let partial = format!(".{name}.{}.{}.part", run.namespace, run.name);
         let partial = target.with_file_name(partial);
-        refuse_another(&target)?;
+        refuse_another(&target, named)?;
         let _ = std::fs::remove_dir_all(&partial);
         std::fs::create_dir_all(&partial).or_fail(
             ExitCode::PermissionDenied,
             format!("failed to write {}", partial.display()),
         )?;
-        Ok(Self { target, partial })
+        Ok(Self {
+            target,
+            partial,
+            named,
+        })
     }
 
     /// Where to write.
@@ -36,11 +46,21 @@ impl Place {
         &self.partial
     }
 
+    /// Leaves nothing of what was written.
+    pub(super) fn abandon(self) {
+        // It may not be there: then there is nothing to remove.
+        let _ = std::fs::remove_dir_all(&self.partial);
+    }
+
     /// Puts what was written in its place.
     pub(super) fn finish(self) -> Result<(), Failure> {
-        let Self { target, partial } = self;
+        let Self {
+            target,
+            partial,
+            named,
+        } = self;
         let doing = || format!("failed to put the export at {}", target.display());
-        refuse_another(&target)?;
+        refuse_another(&target, named)?;
         sync(&partial).or_fail(ExitCode::PermissionDenied, doing())?;
         let old = partial.with_extension("old");
         let _ = std::fs::remove_dir_all(&old);
@@ -59,14 +79,15 @@ impl Place {
     }
 }
 
-fn refuse_another(target: &Path) -> Result<(), Failure> {
+/// Refuses a folder that is no export of ours.
+pub(super) fn refuse_another(target: &Path, named: &str) -> Result<(), Failure> {
     if !target.exists() || target.join(RECORD).exists() {
         return Ok(());
     }
     Err(Failure::new(
         ExitCode::PermissionDenied,
         format!(
-            "spec.export.destination: {} exists and is no export of ours, for it has no {RECORD}; \
+            "{named}: {} exists and is no export of ours, for it has no {RECORD}; \
              move it away",
             target.display()
         ),
@@ -95,7 +116,7 @@ mod tests {
 
     /// Writes an export of one file beside its record.
     fn export(target: &Path, text: &str) -> Result<(), Failure> {
-        let place = Place::open(target.to_owned(), &run())?;
+        let place = Place::open(target.to_owned(), &run(), "--out")?;
         std::fs::write(place.partial().join("weights"), text).unwrap();
         std::fs::write(place.partial().join(RECORD), "{}").unwrap();
         place.finish()
@@ -126,12 +147,21 @@ mod tests {
     fn what_a_killed_worker_left_does_not_get_into_the_next_export() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("transformers");
-        let killed = Place::open(target.clone(), &run()).unwrap();
+        let killed = Place::open(target.clone(), &run(), "--out").unwrap();
         std::fs::write(killed.partial().join("half"), "").unwrap();
         export(&target, "whole").unwrap();
         let mut found = names(&target);
         found.sort();
         assert_eq!(found, [RECORD, "weights"]);
+    }
+
+    #[test]
+    fn of_an_export_that_is_abandoned_nothing_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::open(folder.path().join("transformers"), &run(), "--out").unwrap();
+        std::fs::write(place.partial().join("half"), "").unwrap();
+        place.abandon();
+        assert!(names(folder.path()).is_empty());
     }
 
     #[test]

@@ -50,11 +50,22 @@ impl Subject {
         let database = open_database(stored, &context.cache).await?;
         let dense = prepared.dense(context).await?;
         let source = prepared.model_folder(context).await?;
-        let mut model = block_in_place(|| stitch(&dense, &database, &told.survivor.genome))
-            .or_fail(ExitCode::BadData, "failed to assemble the survivor")?;
-        if let Some(digest) = &told.training {
-            model = open_trained(context, digest, &model).await?;
+        let mut subject = Self::assemble(source, dense, database, told)?;
+        if let Some(digest) = &subject.told.training {
+            subject.model = open_trained(context, digest, &subject.model).await?;
         }
+        Ok(subject)
+    }
+
+    /// The survivor as the search left it, untrained.
+    pub(super) fn assemble(
+        source: PathBuf,
+        dense: DenseModel,
+        database: Database,
+        told: Told,
+    ) -> Result<Self, Failure> {
+        let model = block_in_place(|| stitch(&dense, &database, &told.survivor.genome))
+            .or_fail(ExitCode::BadData, "failed to assemble the survivor")?;
         Ok(Self {
             source,
             dense,
@@ -64,14 +75,19 @@ impl Subject {
         })
     }
 
-    /// Makes one export: the checkpoint, its card, and the record that makes it count.
-    pub(super) async fn export(
-        &self,
-        context: &Context,
-        of: Identity,
-        target: &Path,
-    ) -> Result<(), Failure> {
-        let place = Place::open(target.to_owned(), &context.spec.run)?;
+    /// Makes one export in a place: the checkpoint, its card, and the record that makes it count. Of one
+    /// that fails nothing stays.
+    pub(super) async fn export(&self, of: Identity, place: Place) -> Result<(), Failure> {
+        match self.fill(of, &place).await {
+            Ok(()) => place.finish(),
+            Err(failure) => {
+                place.abandon();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn fill(&self, of: Identity, place: &Place) -> Result<(), Failure> {
         let partial = place.partial();
         let writing = || format!("failed to write {}", partial.display());
         let write = |name, bytes: &[u8]| {
@@ -80,8 +96,7 @@ impl Subject {
         let stored = block_in_place(|| self.write_checkpoint(of.format, partial))?;
         write(CARD, self.card(of.format, stored, partial).as_bytes())?;
         let record = Record::over(of, partial).await.map_err(store_failure)?;
-        write(RECORD, &record.to_bytes())?;
-        place.finish()
+        write(RECORD, &record.to_bytes())
     }
 
     /// Writes everything that engines read; the number of weights.
