@@ -100,18 +100,18 @@ func run() (dashboard.Dashboard, error) {
 			OverrideByName("Prompt", column(map[string]any{"unit": "s"})).
 			OverrideByName("Token", column(map[string]any{"unit": "s"})).
 			Span(8)).
-		WithRow(dashboard.NewRowBuilder("GPU seconds and budget")).
+		WithRow(dashboard.NewRowBuilder("GPU seconds, budget and forecast")).
 		WithPanel(areas("GPUs held, by cause", "GPU seconds a second. Useful: computing what is part of the result. Starting: image, process, model. Waiting: for others or the store. Lost: computing what was thrown away. Unattributed: what nobody speaks of.", "short",
 			query(`clamp_min(max by (cause) (deriv(darwinlm_run_gpu_seconds`+ofRun+`[10m])), 0)`, "{{cause}}")).
-			Span(6)).
+			Span(5)).
 		WithPanel(areas("GPU hours, by cause", "So far.", "h",
 			query(`max by (cause) (darwinlm_run_gpu_seconds`+ofRun+`) / 3600`, "{{cause}}")).
-			Span(6)).
+			Span(5)).
 		WithPanel(steps("Budget", "What it is held against each time a generation ends; post-training, evaluation and export come on top.", "h",
 			query(`max(darwinlm_run_spent_gpu_seconds`+ofRun+`) / 3600`, "spent"),
 			query(`max(darwinlm_run_budget_gpu_seconds`+ofRun+`) / 3600`, "budget")).
 			Min(0).
-			Span(6)).
+			Span(5)).
 		WithPanel(number("Budget spent", "Nothing where the run has no budget.", "percentunit",
 			now(`max(darwinlm_run_spent_gpu_seconds`+ofRun+`) / max(darwinlm_run_budget_gpu_seconds`+ofRun+`)`, "")).
 			Decimals(0).
@@ -123,6 +123,13 @@ func run() (dashboard.Dashboard, error) {
 			now(`clamp_min(max(darwinlm_run_budget_gpu_seconds`+ofRun+`) - max(darwinlm_run_spent_gpu_seconds`+ofRun+`), 0) / (sum(clamp_min(max by (cause) (deriv(darwinlm_run_gpu_seconds`+ofRun+`[15m])), 0)) > 0)`, "")).
 			Decimals(0).
 			Height(8).
+			Span(3)).
+		WithPanel(number("Of the forecast", "GPU seconds so far, of those that the plan with --apply expected of the whole run; nothing where no plan was made.", "percentunit",
+			now(`sum(max by (cause) (darwinlm_run_gpu_seconds`+ofRun+`)) / max(darwinlm_run_forecast_gpu_seconds`+ofRun+`)`, "")).
+			Decimals(0).
+			Height(8).
+			ColorMode(common.BigValueColorModeValue).
+			Thresholds(above(map[string]float64{"orange": 1.25, "red": 2})).
 			Span(3)).
 		WithRow(dashboard.NewRowBuilder("Work done")).
 		WithPanel(lines("Modules of the level database", "That each worker has written since it started.", "short",

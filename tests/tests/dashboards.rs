@@ -158,7 +158,9 @@ fn run() -> String {
     let more = "retain: All
   budget: {gpuHours: 1}
   postTraining: {tokens: 65536, batchSequences: 4}";
+    let forecast = "name: tiny\n  annotations: {darwinlm.io/forecast-gpu-seconds: \"600\"}";
     let changes = [
+        ("name: tiny", forecast),
         ("evaluation: {}", evaluation),
         ("retain: All", more),
         // Both workers have a place on a node of two cores.
