@@ -30,6 +30,11 @@ pub enum Command {
                             database --level 5 --tokens validation.safetensors --json"
     )]
     Evaluate(Evaluate),
+    /// Measure how fast this machine's device does what a run is made of, for `darwinlm plan --rates`
+    #[command(
+        after_help = "Example:\n  darwinlm-runner rates --model hf://HuggingFaceTB/SmolLM2-135M --device Cuda > h100.json"
+    )]
+    Rates(Rates),
     /// Say what a run will come to; what `darwinlm plan` asks. Reads a request as JSON from standard
     /// input, writes JSON
     Forecast,
@@ -79,6 +84,23 @@ pub struct BuildDatabase {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,
+    /// How to compute.
+    #[command(flatten)]
+    pub numerics: Numerics,
+}
+
+/// `rates`.
+#[derive(Debug, Args)]
+pub struct Rates {
+    /// Address of the model, of which config.json alone is fetched: file:///…, hf://organisation/name
+    #[arg(long)]
+    pub model: String,
+    /// Tokens of a sequence
+    #[arg(long, default_value_t = 2048)]
+    pub sequence_length: u32,
+    /// Levels above dense
+    #[arg(long, default_value_t = 10)]
+    pub levels: u8,
     /// How to compute.
     #[command(flatten)]
     pub numerics: Numerics,

@@ -43,6 +43,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 told(caught(build_database::by_hand(arguments)).await)
             }
             Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
+            Command::Rates(arguments) => told(caught(forecast::rates(arguments)).await),
             Command::Forecast => told(caught(forecast::forecast()).await),
             Command::Export(arguments) => told(caught(export::by_hand(arguments)).await),
         }

@@ -29,8 +29,11 @@ Examples:
       applies the run if it fits, with what it is expected to take: its status then says how far that was off
 
 Without --rates, a few blocks of random weights are timed on the device of this machine. Times are those of computing:
-pulling images, waiting for nodes and a store far away come on top.
-Ends with 12 if a task needs more memory than there is, 78 if the target cannot be met.";
+pulling images, waiting for nodes and a store far away come on top. A CPU counts as a GPU, as it does in status.gpuHours.
+Needs the runner, which `make build` leaves beside this command; where only the runner is, as in its image,
+`darwinlm-runner rates` measures the table.
+Ends with 12 if a task needs more memory than there is, 65 if the rates are of another kind of device, 66 if something is not
+found, 78 if the target cannot be met or the device does not work here.";
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {

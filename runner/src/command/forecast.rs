@@ -1,19 +1,21 @@
 //! `forecast`: what a run will come to, before anything of it is run.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use darwinlm_search::{
     Genome, Ladders, LatencyTable, Module, ModuleKind, PerKind, Shape, start as first_genome,
 };
 use darwinlm_task::{
-    DeviceClass, ExitCode, Forecast, ForecastRequest, MemoryForecast, NumericsPlan, PruningSpec,
-    RATES_VERSION, Rates, TargetSpec, Task,
+    DeviceClass, DeviceRequest, ExitCode, Forecast, ForecastRequest, MemoryForecast, NumericsPlan,
+    PruningSpec, RATES_VERSION, Rates, TargetSpec, Task,
 };
 use tokio::task::block_in_place;
 
 use super::compute::{ladders, open_device};
 use super::{target, would_fit};
+use crate::args;
 use crate::failure::{Failure, OrFail};
 use crate::forecast::{Run, Subject, measure, times};
 use crate::latency::sizes as sizes_to_time;
@@ -40,7 +42,7 @@ pub(super) async fn forecast() -> Result<(), Failure> {
 }
 
 /// A folder that goes with the process.
-struct Scratch(std::path::PathBuf);
+struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self, Failure> {
@@ -59,15 +61,17 @@ impl Drop for Scratch {
 }
 
 /// The model's configuration: all that is fetched of it.
-async fn configuration(
-    request: &ForecastRequest,
-    scratch: &std::path::Path,
-) -> Result<ModelConfig, Failure> {
+async fn configuration(request: &ForecastRequest, scratch: &Path) -> Result<ModelConfig, Failure> {
     let model = request.chain.iter().find_map(|task| match task {
         Task::Prepare { model, .. } => Some(model),
         _ => None,
     });
     let model = model.ok_or_else(|| incomplete("prepare"))?;
+    fetched(model, scratch).await
+}
+
+/// The configuration of the model at an address.
+async fn fetched(model: &str, scratch: &Path) -> Result<ModelConfig, Failure> {
     let fetcher = Fetcher {
         variables: Variables::of_this_process(),
         scratch: scratch.join("sources"),
@@ -121,7 +125,7 @@ fn answer(
     request: &ForecastRequest,
     config: &ModelConfig,
     opening: Duration,
-    scratch: &std::path::Path,
+    scratch: &Path,
 ) -> Result<Forecast, Failure> {
     let Asked {
         data,
@@ -131,7 +135,7 @@ fn answer(
         settings,
     } = asked(&request.chain)?;
     let rates = match &request.rates {
-        Some(rates) => checked(rates)?,
+        Some(rates) => checked(rates, request.device)?,
         None => measured(
             request,
             config,
@@ -179,6 +183,7 @@ fn answer(
             _ => None,
         }),
     };
+    let available = request.memory.or(rates.memory);
     let own = (request.pruning_workers, request.search_workers);
     let others = request.workers.iter().map(|&workers| (workers, workers));
     Ok(Forecast {
@@ -186,7 +191,8 @@ fn answer(
         dense_parameters: run.dense_parameters(),
         target_parameters: run.parameters(&run.start),
         search: run.search(),
-        memory: memory(request, &run, request.memory.or(rates.memory)),
+        memory_available: available,
+        memory: memory(request, &run, available),
         storage: run.storage(),
         times: [own]
             .into_iter()
@@ -197,10 +203,26 @@ fn answer(
     })
 }
 
-fn checked(rates: &Rates) -> Result<Rates, Failure> {
+/// The table, if it is one and of a device such as the run wants.
+fn checked(rates: &Rates, wanted: DeviceRequest) -> Result<Rates, Failure> {
     if rates.version != RATES_VERSION {
         let found = rates.version;
         let message = format!("the table of rates has version {found}; accepted: {RATES_VERSION}");
+        return Err(Failure::new(ExitCode::BadData, message));
+    }
+    let other = match wanted {
+        DeviceRequest::Auto => None,
+        DeviceRequest::Cpu => Some(("Cpu", DeviceClass::Cpu)),
+        DeviceRequest::Cuda => Some(("Cuda", DeviceClass::Cuda)),
+    };
+    if let Some((word, class)) = other
+        && rates.device_class != class
+    {
+        let (device, found) = (&rates.device, rates.device_class);
+        let message = format!(
+            "the table of rates is of {device} ({found:?}); the run computes on {word}: accepted is a \
+             table that was measured on such a device"
+        );
         return Err(Failure::new(ExitCode::BadData, message));
     }
     let all = [
@@ -233,11 +255,10 @@ fn measured(
     sequence_length: u32,
     pruning: &PruningSpec,
     opening: Duration,
-    scratch: &std::path::Path,
+    scratch: &Path,
 ) -> Result<Rates, Failure> {
     let (device, class) = open_device(request.device)?;
-    let threads = asked(&request.chain)?.threads;
-    let numerics = numerics(class, threads);
+    let numerics = numerics(class, asked(&request.chain)?.threads);
     let subject = Subject {
         config,
         numerics: &numerics,
@@ -247,8 +268,35 @@ fn measured(
         start_seconds: opening.as_secs_f64(),
         scratch,
     };
-    let hear = |what: &str| eprintln!("measuring {what}");
     measure(subject, hear).or_fail(ExitCode::Bug, "failed to measure rates")
+}
+
+fn hear(what: &str) {
+    eprintln!("measuring {what}");
+}
+
+/// `darwinlm-runner rates`: the table alone, for `darwinlm plan --rates` on another machine.
+pub(super) async fn rates(arguments: args::Rates) -> Result<(), Failure> {
+    let started = process::started();
+    let scratch = Scratch::new()?;
+    let config = fetched(&arguments.model, &scratch.0).await?;
+    let (device, class) = open_device(arguments.numerics.device)?;
+    let opening = started.elapsed();
+    let numerics = numerics(class, Some(arguments.numerics.threads));
+    let subject = Subject {
+        config: &config,
+        numerics: &numerics,
+        sequence_length: arguments.sequence_length,
+        levels: arguments.levels,
+        device,
+        start_seconds: opening.as_secs_f64(),
+        scratch: &scratch.0,
+    };
+    let rates = block_in_place(|| measure(subject, hear));
+    let rates = rates.or_fail(ExitCode::Bug, "failed to measure rates")?;
+    let text = serde_json::to_string_pretty(&rates).or_fail(ExitCode::Bug, "rates are JSON")?;
+    println!("{text}");
+    Ok(())
 }
 
 fn numerics(class: DeviceClass, threads: Option<u32>) -> NumericsPlan {

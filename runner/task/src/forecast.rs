@@ -88,6 +88,9 @@ pub struct Forecast {
     pub target_parameters: u64,
     /// How much searching there is.
     pub search: SearchForecast,
+    /// Bytes of memory that a worker has, if they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_available: Option<u64>,
     /// The most memory that a worker of each task holds at once.
     pub memory: Vec<MemoryForecast>,
     /// What the store will hold.

@@ -52,7 +52,11 @@ fn searching(forecast: &Forecast) -> String {
 }
 
 fn memory(forecast: &Forecast) -> String {
-    let mut lines = "\nMemory of a worker, at most\n".to_owned();
+    let of = forecast.memory_available;
+    let of = of.map_or_else(String::new, |has| {
+        format!(", of {} that it has", bytes(has))
+    });
+    let mut lines = format!("\nMemory of a worker, at most{of}\n");
     for of_task in &forecast.memory {
         let fits = match &of_task.does_not_fit {
             Some(_) => "  does not fit",

@@ -55,6 +55,7 @@ fn forecast() -> Forecast {
             tokens_trained: 95_040_000,
             tokens_scored: 3_686_400,
         },
+        memory_available: Some(40 << 30),
         memory: vec![
             memory(TaskKind::BuildDatabase, 17 << 30, None),
             memory(TaskKind::Search, 61 << 30, Some("it takes 61.0 GiB")),
