@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, anyhow};
+use darwinlm_report::bytes;
 use darwinlm_runner::database::{Database, FORMAT_VERSION, Manifest, file_name, write_module};
 use darwinlm_runner::device::{kind, set_threads};
 use darwinlm_runner::fitness::{Teacher, write_teacher};
-use darwinlm_runner::memory::{Kept, Sizes, readable};
+use darwinlm_runner::memory::{Kept, Sizes};
 use darwinlm_runner::model::DenseModel;
 use darwinlm_runner::prune::{
     CalibrationSettings, Damping, LevelWeights, ModuleLevels, build_module, calibrate, kept_units,
@@ -51,7 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
             let off = 100.0 * (formula as f64 / allocated as f64 - 1.0);
             is_close &= off.abs() <= TOLERANCE;
             let name = format!("{name}, {:?}, {length} tokens", plan.dtype);
-            let (formula, allocated) = (readable(formula), readable(allocated));
+            let (formula, allocated) = (bytes(formula), bytes(allocated));
             println!("{name:<34} {formula:>12} {allocated:>12} {off:+6.1} %");
         }
     }

@@ -6,7 +6,7 @@
 mod advice;
 mod block;
 
-pub use advice::{Need, readable};
+pub use advice::Need;
 pub use block::Kept;
 
 use std::ops::Range;

@@ -135,7 +135,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
     assert!(told.stdout.contains("does not fit"), "{}", told.stdout);
     for words in [
         "the run does not fit: search: it takes ",
-        "the device has 1024.0 KiB",
+        "the device has 1.0 MiB",
         "spec.data.calibration.sequenceLength",
     ] {
         assert!(

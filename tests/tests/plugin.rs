@@ -4,9 +4,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use darwinlm_tests::cluster::Namespace;
+use darwinlm_tests::cluster::{Namespace, is_true, status_of};
 use darwinlm_tests::local::{Finished, Local, TINY_RUN, finish};
-use darwinlm_tests::operator::install_definition;
+use darwinlm_tests::operator::{Access, Operator, install_definition, install_rights};
 use darwinlm_tests::programs::program;
 use serde_json::json;
 
@@ -134,6 +134,46 @@ fn a_plan_that_fits_is_applied_with_what_it_is_expected_to_take() {
     let managers = managers.unwrap_or_default();
     let ours = managers.iter().any(|of| of["manager"] == "darwinlm-cli");
     assert!(ours, "{managers:?}");
+    world.edit("name: tiny", "name: tiny\n  namespace: elsewhere");
+    let torn = plan(&[]);
+    assert_eq!(torn.code, Some(64), "{}", torn.stderr);
+    world.edit("  namespace: elsewhere\n", "");
     let again = plan(&[]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+}
+
+#[test]
+fn a_forecast_that_is_no_number_is_refused_and_mended_lets_the_run_go_on() {
+    install_rights();
+    // One of its own: in the other namespaces nobody carries runs out.
+    let operator = Operator::start(
+        "forecast",
+        Access::new(None),
+        &["--namespaces", "forecasts"],
+    );
+    let namespace = Namespace::new("forecasts");
+    namespace.apply(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec:\n  \
+         accessModes: [ReadWriteMany]\n  storageClassName: none\n  resources: {requests: \
+         {storage: 1Gi}}\n",
+    );
+    let annotated = "  name: tiny\n  annotations: {darwinlm.io/forecast-gpu-seconds: 12h}";
+    namespace.apply(&TINY_RUN.replacen("  name: tiny", annotated, 1));
+    let limit = Duration::from_secs(120);
+    let refused = namespace.await_run("tiny", limit, |run| {
+        status_of(run, "Accepted") == Some("False")
+    });
+    let conditions = refused["status"]["conditions"].to_string();
+    assert!(
+        conditions
+            .contains("metadata.annotations[darwinlm.io/forecast-gpu-seconds] is \\\"12h\\\""),
+        "{conditions}"
+    );
+    let mended = "darwinlm.io/forecast-gpu-seconds=43200";
+    namespace.kubectl(&["annotate", "--overwrite", "prun/tiny", mended]);
+    let goes_on = namespace.await_run("tiny", limit, |run| {
+        is_true(run, "Accepted") && run["status"]["forecast"]["gpuSeconds"] == 43200
+    });
+    assert!(goes_on["status"]["forecast"]["errorPercent"].is_null());
+    drop(operator);
 }

@@ -84,7 +84,10 @@ async fn controller(
     .inspect(seen)
     .applied_objects()
     .predicate_filter(
-        predicates::generation.combine(predicates::finalizers),
+        // Annotations: one of them says what the run is expected to take.
+        predicates::generation
+            .combine(predicates::annotations)
+            .combine(predicates::finalizers),
         Default::default(),
     )
     .inspect(asks(context.metrics.clone(), |run| Some(key(run))));

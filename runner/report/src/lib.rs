@@ -8,5 +8,5 @@ mod page;
 mod race;
 
 pub use facts::{Changed, Facts, FactsError, Fared, Mutation, Training};
-pub use numbers::grouped;
+pub use numbers::{bytes, grouped};
 pub use page::page;

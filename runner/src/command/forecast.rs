@@ -184,6 +184,7 @@ fn answer(
         }),
     };
     let available = request.memory.or(rates.memory);
+    let capacity = available.filter(|_| rates.device_class == DeviceClass::Cuda);
     let own = (request.pruning_workers, request.search_workers);
     let others = request.workers.iter().map(|&workers| (workers, workers));
     Ok(Forecast {
@@ -197,7 +198,7 @@ fn answer(
         times: [own]
             .into_iter()
             .chain(others)
-            .map(|(pruning, search)| times(&run, &rates, pruning, search))
+            .map(|(pruning, search)| times(&run, &rates, capacity, pruning, search))
             .collect(),
         rates,
     })

@@ -206,7 +206,7 @@ fn what_the_store_will_hold_is_weighed() {
 fn a_search_on_one_worker_takes_its_trials_one_after_the_other() {
     let world = world();
     let run = world.run();
-    let one = times(&run, &rates(), 1, 1);
+    let one = times(&run, &rates(), None, 1, 1);
     let search = one.tasks.iter().find(|task| task.task == TaskKind::Search);
     let search = search.unwrap();
     // At least the training: three passes over 312 million tokens.
@@ -234,7 +234,7 @@ proptest! {
         world.settings.generations = generations;
         world.settings.offspring = offspring;
         let run = world.run();
-        let (few, many) = (times(&run, &rates(), few, few), times(&run, &rates(), few + more, few + more));
+        let (few, many) = (times(&run, &rates(), None, few, few), times(&run, &rates(), None, few + more, few + more));
         for (few, many) in few.tasks.iter().zip(&many.tasks) {
             prop_assert!(many.idle_seconds >= -1e-6 * many.device_seconds());
             prop_assert!(many.idle_seconds <= many.device_seconds());

@@ -10,16 +10,19 @@ use crate::memory::Kept;
 /// Forward passes by which `evaluate` tells a model's speed.
 const SPEED_PASSES: f64 = 5.0;
 
-/// How long each task takes with so many workers of `build-database` and of `search`.
+/// How long each task takes with so many workers of `build-database` and of `search`. `capacity` are the
+/// bytes of a device; `None` on the CPU.
 pub fn times(
     run: &Run<'_>,
     rates: &Rates,
+    capacity: Option<u64>,
     pruning_workers: u32,
     search_workers: u32,
 ) -> TimeForecast {
     let clock = Clock {
         run,
         rates,
+        capacity,
         dense: run.dense(),
         candidate: run.candidate(),
     };
@@ -46,6 +49,7 @@ pub fn times(
 struct Clock<'a> {
     run: &'a Run<'a>,
     rates: &'a Rates,
+    capacity: Option<u64>,
     dense: Vec<Kept>,
     candidate: Vec<Kept>,
 }
@@ -82,7 +86,7 @@ impl Clock<'_> {
                 + of(kept.columns, ModuleKind::Mlp) / rates.prune_mlp
         };
         let written = run.database_bytes() as f64 / f64::from(blocks) / rates.read;
-        let ranges = run.sizes.block_ranges(rates.memory, workers);
+        let ranges = run.sizes.block_ranges(self.capacity, workers);
         let mut shares: Vec<f64> = ranges
             .into_iter()
             .map(|range| {

@@ -2,6 +2,8 @@
 
 use darwinlm_search::SHORTEST_SEQUENCE;
 
+use darwinlm_report::bytes;
+
 use super::Sizes;
 
 /// The memory of some work, as a function of the sizes that a user may change.
@@ -19,11 +21,11 @@ impl Need {
     ///
     /// `available` is what the device can hold in all, where that is known.
     pub fn advice(&self, available: Option<u64>) -> String {
-        let need = readable((self.bytes)(&self.sizes));
+        let need = bytes((self.bytes)(&self.sizes));
         let Some(available) = available else {
             return format!("it takes {need}");
         };
-        let asked = format!("it takes {need}, the device has {}", readable(available));
+        let asked = format!("it takes {need}, the device has {}", bytes(available));
         if (self.bytes)(&self.sizes) <= available {
             return format!("{asked}: others may hold the rest");
         }
@@ -68,22 +70,6 @@ fn largest(now: u32, least: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
         }
     }
     Some(good)
-}
-
-/// Bytes as people read them.
-pub fn readable(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
-    let unit = (0..3)
-        .find(|&unit| bytes >> (10 * (unit + 1)) < 10)
-        .unwrap_or(3);
-    match unit {
-        0 => format!("{bytes} bytes"),
-        unit => format!(
-            "{:.1} {}",
-            bytes as f64 / 1024f64.powi(unit),
-            UNITS[unit as usize]
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -150,15 +136,8 @@ mod tests {
     #[test]
     fn a_model_whose_weights_do_not_fit_is_told_so() {
         let said = need().advice(Some(1 << 30));
-        assert!(said.contains("the device has 1024.0 MiB;"), "{said}");
+        assert!(said.contains("the device has 1.0 GiB;"), "{said}");
         assert!(said.ends_with("no smaller batch would fit"), "{said}");
         assert!(need().advice(None).starts_with("it takes "));
-    }
-
-    #[test]
-    fn bytes_are_shown_in_their_unit() {
-        assert_eq!(readable(700), "700 bytes");
-        assert_eq!(readable(10 << 10), "10.0 KiB");
-        assert_eq!(readable(24 << 30), "24.0 GiB");
     }
 }

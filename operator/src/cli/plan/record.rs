@@ -1,6 +1,8 @@
 //! The run on its way to a cluster, with what it is expected to take.
 
-use darwinlm_task::Forecast;
+use std::io::Write;
+
+use darwinlm_task::{ExitCode, Forecast};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -17,14 +19,21 @@ pub(super) async fn apply(
     let seconds = expected(forecast);
     let metadata = &mut run["metadata"];
     metadata["annotations"][ANNOTATION_FORECAST] = json!(seconds.to_string());
-    let cluster = place.open_for(metadata["namespace"].as_str()).await?;
+    let named = metadata["namespace"].as_str().map(str::to_owned);
+    let cluster = place.open_for(named.as_deref()).await?;
+    if let Some(named) = named.filter(|named| named != cluster.namespace()) {
+        let asked = cluster.namespace();
+        let message = format!("metadata.namespace is {named:?}, --namespace {asked:?}: name one");
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
     metadata["namespace"] = json!(cluster.namespace());
     let name = metadata["name"].as_str().unwrap_or_default().to_owned();
     let parameters = PatchParams::apply(MANAGER);
     let (runs, patch) = (cluster.runs(), Patch::Apply(run));
     let answer = runs.patch(&name, &parameters, &patch);
     answer.await.map_err(|error| cluster.failed(&error))?;
-    println!("{name} is applied; it is expected to take {seconds} GPU seconds");
+    let told = format!("{name} is applied; it is expected to take {seconds} GPU seconds\n");
+    let _ = std::io::stdout().write_all(told.as_bytes());
     Ok(())
 }
 

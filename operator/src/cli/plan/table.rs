@@ -3,7 +3,7 @@
 use darwinlm_task::{Forecast, TaskKind, TaskTime, TimeForecast};
 
 use crate::run_controller::validate::ValidatedRun;
-use darwinlm_report::grouped;
+use darwinlm_report::{bytes, grouped};
 
 /// The page. Pure.
 pub(super) fn page(run: &ValidatedRun, forecast: &Forecast) -> String {
@@ -181,21 +181,6 @@ fn duration(seconds: f64) -> String {
     let whole =
         k8s_openapi::jiff::SignedDuration::from_secs(seconds.ceil().clamp(0.0, 1e12) as i64);
     crate::cli::duration::said(whole)
-}
-
-/// Bytes as people read them.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} bytes"),
-        _ => format!("{amount:.1} {}", UNITS[unit]),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a run was expected to take, and how far that was off.
 
+use darwinlm_api::conditions::{self, ConditionType, Reason};
 use darwinlm_api::{ForecastStatus, PruningRunStatus};
 
 use super::Ended;
@@ -8,8 +9,8 @@ use crate::run_controller::validate::ValidatedRun;
 /// Most percent that are told.
 const MOST_PERCENT: i128 = 1_000_000;
 
-/// The forecast, with its error once the run has succeeded: one that failed did not do what was
-/// forecast.
+/// The forecast, with its error once the run has succeeded: one that failed, or whose budget ended its
+/// search, did not do what was forecast.
 pub(super) fn held_against(
     run: &ValidatedRun,
     status: &PruningRunStatus,
@@ -17,7 +18,9 @@ pub(super) fn held_against(
 ) -> Option<ForecastStatus> {
     let forecast = i64::try_from(run.forecast_gpu_seconds?).ok()?;
     let has_succeeded = matches!(ended, Some(Ended::Succeeded));
-    let taken = status.gpu_seconds.filter(|_| has_succeeded);
+    let search = conditions::get(&status.conditions, ConditionType::SearchComplete);
+    let was_cut = search.is_some_and(|search| search.reason == Reason::BudgetSpent.as_str());
+    let taken = status.gpu_seconds.filter(|_| has_succeeded && !was_cut);
     Some(ForecastStatus {
         gpu_seconds: forecast,
         error_percent: taken.map(|taken| error_percent(forecast, taken.total())),
