@@ -103,11 +103,13 @@ manifest: ## write charts/darwinlm.yaml: what the chart makes of its defaults, f
 	mv .cache/darwinlm.yaml charts/darwinlm.yaml
 
 # BASE is pinned: …@sha256:…; see the Dockerfiles. TORCH_WHEEL, the folder `torch` of a whole PyTorch wheel, makes a worker
-# for CUDA: the runner itself is always built against the CPU half, and loads the other at its start.
+# for CUDA: the runner itself is always built against the CPU half, and loads the other at its start. Its tag says so, for nodes
+# keep what they have pulled under a name.
 ENGINE ?= docker
 REGISTRY ?= localhost
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+RUNNER_TAG = $(VERSION)$(if $(TORCH_WHEEL),-cuda)
 TORCH = $(or $(TORCH_WHEEL),$(LIBTORCH),.cache/libtorch/torch)
 # A layer for each step, as the other engines do by themselves.
 images: export BUILDAH_LAYERS := true
@@ -119,7 +121,7 @@ images: build ## both images by their Dockerfiles: OPERATOR_BASE=… RUNNER_BASE
 	cp -L $(RELEASE)/darwinlm-runner .cache/context/runner/
 	find -L $(TORCH)/lib $(wildcard $(TORCH)/../nvidia) -name '*.so*' -type f -exec cp -Lt .cache/context/runner/libtorch {} +
 	$(ENGINE) build --build-arg BASE=$(OPERATOR_BASE) --build-arg VERSION=$(VERSION) -t $(REGISTRY)/darwinlm-operator:$(VERSION) -f operator/Dockerfile .cache/context/operator
-	$(ENGINE) build --build-arg BASE=$(RUNNER_BASE) --build-arg VERSION=$(VERSION) -t $(REGISTRY)/darwinlm-runner:$(VERSION) -f runner/Dockerfile .cache/context/runner
+	$(ENGINE) build --build-arg BASE=$(RUNNER_BASE) --build-arg VERSION=$(VERSION) -t $(REGISTRY)/darwinlm-runner:$(RUNNER_TAG) -f runner/Dockerfile .cache/context/runner
 
 dockerfiles: build ## build both images with buildah on bases made here, and start them (root, Debian)
 	tests/dockerfiles.sh
