@@ -130,10 +130,9 @@ fn a_plan_that_fits_is_applied_with_what_it_is_expected_to_take() {
     assert!(seconds.is_some_and(|seconds| seconds > 0), "{expected}");
     assert_eq!(run["spec"]["search"]["seed"], 3);
     // Its own field manager: who applies the file again meets no conflict with the operator.
-    let managers = run["metadata"]["managedFields"].as_array().cloned();
-    let managers = managers.unwrap_or_default();
-    let ours = managers.iter().any(|of| of["manager"] == "darwinlm-cli");
-    assert!(ours, "{managers:?}");
+    let shown = ["get", "prun/tiny", "--show-managed-fields", "-o", "json"];
+    let shown = namespace.kubectl(&shown);
+    assert!(shown.contains("\"manager\": \"darwinlm-cli\""), "{shown}");
     world.edit("name: tiny", "name: tiny\n  namespace: elsewhere");
     let torn = plan(&[]);
     assert_eq!(torn.code, Some(64), "{}", torn.stderr);
