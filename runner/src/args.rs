@@ -96,10 +96,10 @@ pub struct Rates {
     #[arg(long)]
     pub model: String,
     /// Tokens of a sequence
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(3..))]
     pub sequence_length: u32,
     /// Levels above dense
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=35))]
     pub levels: u8,
     /// How to compute.
     #[command(flatten)]

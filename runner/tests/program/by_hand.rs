@@ -175,3 +175,57 @@ fn what_cannot_be_evaluated_is_refused_by_its_option() {
         assert!(said.contains(words), "{said}");
     }
 }
+
+#[test]
+fn rates_are_measured_of_any_model_and_say_on_what() {
+    let address = format!("file://{}", model().display());
+    let rates = |more: &[&str]| {
+        let mut command = program();
+        command.args([
+            "rates",
+            "--model",
+            &address,
+            "--device",
+            "Cpu",
+            "--threads",
+            "1",
+        ]);
+        command.args(more).output().unwrap()
+    };
+    let told = json(&rates(&["--sequence-length", "16"]));
+    for rate in [
+        "forward",
+        "score",
+        "train",
+        "trainOutput",
+        "optimizer",
+        "hessian",
+        "pruneAttention",
+        "pruneMlp",
+        "copy",
+        "read",
+        "startSeconds",
+    ] {
+        let figure = told[rate].as_f64();
+        assert!(figure.is_some_and(|figure| figure > 0.0), "{rate}: {told}");
+    }
+    assert_eq!(told["deviceClass"], "Cpu");
+    let on = told["measuredOn"].as_str().unwrap();
+    assert!(
+        on.contains("6 query heads, MLP of 40") && on.ends_with("sequences of 16"),
+        "{on}"
+    );
+    let (code, said) = refused(&rates(&["--sequence-length", "2"]));
+    assert_eq!(code, Some(2), "{said}");
+    let nowhere = program()
+        .args([
+            "rates",
+            "--model",
+            "file:///no/such/folder",
+            "--device",
+            "Cpu",
+        ])
+        .output();
+    let (code, said) = refused(&nowhere.unwrap());
+    assert_eq!(code, Some(66), "{said}");
+}
