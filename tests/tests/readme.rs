@@ -39,6 +39,7 @@ const COMMANDS: &[(&str, By)] = &[
     ("darwinlm lineage ", By::Here),
     ("darwinlm diff", By::Here),
     ("darwinlm verify ", By::Here),
+    ("darwinlm plan ", By::Here),
     (
         "darwinlm explain ",
         By::Suite("tests/tests/plugin.rs", &["&[\"explain\", \"tiny\"]"]),
@@ -46,6 +47,13 @@ const COMMANDS: &[(&str, By)] = &[
     (
         "darwinlm watch ",
         By::Suite("tests/tests/plugin.rs", &["&[\"watch\", \"tiny\"]"]),
+    ),
+    (
+        "darwinlm watch --store ",
+        By::Suite(
+            "tests/tests/terminal.rs",
+            &["\"darwinlm watch --store ./store; echo"],
+        ),
     ),
     (
         "darwinlm logs ",
@@ -271,6 +279,11 @@ fn world() -> Local {
     link("target/release", release_folder());
     link(".cache/demo/store", world.store());
     link("STORE", world.store());
+    link("tests/demo.yaml", repository().join("tests/demo.yaml"));
+    link(
+        ".cache/models/smollm2-135m",
+        repository().join(".cache/models/smollm2-135m"),
+    );
     world
 }
 
@@ -297,6 +310,7 @@ fn what_is_asked_of_a_finished_run_is_answered() {
         }
         let command = command
             .replace("/srv/data", here)
+            .replace("/srv/darwinlm/store", "STORE")
             .replace("smollm2-demo", "tiny");
         let child = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &format!("{path}\n{command}")])
@@ -324,7 +338,7 @@ fn what_is_asked_of_a_finished_run_is_answered() {
                 .to_owned(),
         );
     }
-    for subcommand in ["run", "report", "lineage", "verify", "--help"] {
+    for subcommand in ["run", "plan", "report", "lineage", "verify", "--help"] {
         assert!(
             told.contains(subcommand),
             "{subcommand} was not tried: {told:?}"
