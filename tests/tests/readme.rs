@@ -40,6 +40,7 @@ const COMMANDS: &[(&str, By)] = &[
     ("darwinlm diff", By::Here),
     ("darwinlm verify ", By::Here),
     ("darwinlm plan ", By::Here),
+    ("darwinlm export ", By::Here),
     (
         "darwinlm explain ",
         By::Suite("tests/tests/plugin.rs", &["&[\"explain\", \"tiny\"]"]),
@@ -53,6 +54,13 @@ const COMMANDS: &[(&str, By)] = &[
         By::Suite(
             "tests/tests/terminal.rs",
             &["\"darwinlm watch --store ./store; echo"],
+        ),
+    ),
+    (
+        "source <(darwinlm completion",
+        By::Suite(
+            "tests/tests/terminal.rs",
+            &["source <(darwinlm completion bash)"],
         ),
     ),
     (
