@@ -7,7 +7,7 @@ mod markdown;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, Parser};
+use clap::{Command, CommandFactory, Parser};
 use darwinlm_api::check;
 use darwinlm_operator::cli::Arguments;
 use darwinlm_operator::run_controller::validate::{Placement, validate};
@@ -260,9 +260,10 @@ fn every_piece_of_yaml_is_a_run_that_is_accepted_or_says_what_else_it_is() {
     assert!(runs >= 4, "{runs}");
 }
 
-/// The command in a line, as its words: without what is piped on; every claim's folder is one that is there.
+/// The command in a line, as its words: without what becomes of its output; every claim's folder is one that is there.
 fn words(line: &str) -> Option<Vec<String>> {
-    let line = line.split(" | ").next().unwrap_or_default();
+    let own = [" | ", " > "].iter().filter_map(|end| line.find(end)).min();
+    let line = &line[..own.unwrap_or(line.len())];
     let line = line.strip_prefix("target/release/").unwrap_or(line);
     let line = line
         .strip_prefix("kubectl ")
@@ -307,11 +308,19 @@ fn every_command_that_is_shown_is_one_that_darwinlm_takes() {
         let named = page.code.iter().map(|code| (code.clone(), true));
         for (line, is_named) in typed.chain(named) {
             let Some(words) = words(&line) else { continue };
-            // In a sentence a command may be called by its name alone.
-            let name = words.get(1).filter(|_| is_named && words.len() == 2);
-            let is_known = match name.filter(|name| !name.starts_with('-')) {
-                Some(name) => known.find_subcommand(name).is_some(),
-                None => words.len() == 1 || refused(&words).is_none(),
+            // In a sentence a command may be called by its name alone, or with one flag.
+            let is_known = match &words[1..] {
+                [] => true,
+                [name] if is_named && !name.starts_with('-') => {
+                    known.find_subcommand(name).is_some()
+                }
+                [name, flag] if is_named && flag.starts_with("--") => {
+                    let flags = known.find_subcommand(name);
+                    let mut flags = flags.into_iter().flat_map(Command::get_arguments);
+                    flags.any(|known| known.get_long() == flag.strip_prefix("--"))
+                        || refused(&words).is_none()
+                }
+                _ => refused(&words).is_none(),
             };
             assert!(is_known, "{shown}: `{line}`: {:?}", refused(&words));
             checked += 1;
@@ -323,7 +332,8 @@ fn every_command_that_is_shown_is_one_that_darwinlm_takes() {
 #[test]
 fn every_subcommand_has_examples_that_it_takes() {
     let known = Arguments::command();
-    for subcommand in known.get_subcommands() {
+    let shown = known.get_subcommands().filter(|one| !one.is_hide_set());
+    for subcommand in shown {
         let name = subcommand.get_name();
         let help = subcommand
             .get_after_help()

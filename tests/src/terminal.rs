@@ -119,7 +119,7 @@ impl Terminal {
     /// Waits until the screen holds a text, and returns it.
     ///
     /// # Panics
-    /// When that takes a minute: with what is there.
+    /// When that takes five minutes: with what is there.
     pub fn await_text(&self, text: &str) -> Vec<String> {
         self.await_screen(text, |screen| screen.iter().any(|line| line.contains(text)))
     }
@@ -127,9 +127,9 @@ impl Terminal {
     /// Waits until the screen is as wanted, and returns it.
     ///
     /// # Panics
-    /// When that takes a minute: with what is there.
+    /// When that takes five minutes, which are for cores that others use as well: with what is there.
     pub fn await_screen(&self, wanted: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             let screen = self.screen();
             if is_so(&screen) {

@@ -39,6 +39,8 @@ const COMMANDS: &[(&str, By)] = &[
     ("darwinlm lineage ", By::Here),
     ("darwinlm diff", By::Here),
     ("darwinlm verify ", By::Here),
+    ("darwinlm plan ", By::Here),
+    ("darwinlm export ", By::Here),
     (
         "darwinlm explain ",
         By::Suite("tests/tests/plugin.rs", &["&[\"explain\", \"tiny\"]"]),
@@ -46,6 +48,20 @@ const COMMANDS: &[(&str, By)] = &[
     (
         "darwinlm watch ",
         By::Suite("tests/tests/plugin.rs", &["&[\"watch\", \"tiny\"]"]),
+    ),
+    (
+        "darwinlm watch --store ",
+        By::Suite(
+            "tests/tests/terminal.rs",
+            &["\"darwinlm watch --store ./store; echo"],
+        ),
+    ),
+    (
+        "source <(darwinlm completion",
+        By::Suite(
+            "tests/tests/terminal.rs",
+            &["source <(darwinlm completion bash)"],
+        ),
     ),
     (
         "darwinlm logs ",
@@ -271,6 +287,11 @@ fn world() -> Local {
     link("target/release", release_folder());
     link(".cache/demo/store", world.store());
     link("STORE", world.store());
+    link("tests/demo.yaml", repository().join("tests/demo.yaml"));
+    link(
+        ".cache/models/smollm2-135m",
+        repository().join(".cache/models/smollm2-135m"),
+    );
     world
 }
 
@@ -297,6 +318,7 @@ fn what_is_asked_of_a_finished_run_is_answered() {
         }
         let command = command
             .replace("/srv/data", here)
+            .replace("/srv/darwinlm/store", "STORE")
             .replace("smollm2-demo", "tiny");
         let child = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &format!("{path}\n{command}")])
@@ -324,7 +346,7 @@ fn what_is_asked_of_a_finished_run_is_answered() {
                 .to_owned(),
         );
     }
-    for subcommand in ["run", "report", "lineage", "verify", "--help"] {
+    for subcommand in ["run", "plan", "report", "lineage", "verify", "--help"] {
         assert!(
             told.contains(subcommand),
             "{subcommand} was not tried: {told:?}"

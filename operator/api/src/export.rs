@@ -10,9 +10,9 @@ use crate::sources;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Export {
-    /// Folder to write to; each format gets a folder of its own. `s3://bucket/path`,
-    /// `gs://bucket/path`, `az://container/path`, `pvc://claim/path`, `file:///path` (one machine
-    /// only) or `memory://` (tests).
+    /// Folder to write to; each format gets a folder of its own. This version writes to
+    /// `pvc://claim/path` and `file:///path` (one machine only) alone; a bucket (`s3://`, `gs://`,
+    /// `az://`) is refused as not yet supported.
     #[x_kube(validation = sources::store_rule())]
     #[schemars(length(min = 1, max = 1024))]
     pub destination: String,

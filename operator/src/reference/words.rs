@@ -9,7 +9,8 @@ use crate::run_controller::{decide::reason_of_exit, observed::sign_of_exit};
 pub(super) fn conditions(text: &mut String) {
     *text += &table(
         "Conditions",
-        "`kubectl wait --for=condition=Succeeded pruningrun/NAME` waits for a result.",
+        "`darwinlm watch NAME` waits for the end: 0 if it has succeeded, else 1. `kubectl wait --for=condition=Succeeded --timeout=24h \
+         pruningrun/NAME` waits for success alone: of a run that has failed it notices nothing.",
         &["type", "meaning"],
     );
     for word in ConditionType::ALL {
@@ -68,6 +69,11 @@ pub(super) fn exit_codes(text: &mut String) {
     for code in ExitCode::ALL {
         let then = match (code, code.is_final()) {
             (ExitCode::Done, _) => "it goes on with the next task".to_owned(),
+            (ExitCode::BadSpec, _) => format!(
+                "it fails at once: `{}`, or `{}`",
+                reason_of_exit(code),
+                Reason::DeviceUnusable
+            ),
             (code, true) => format!("it fails at once: `{}`", reason_of_exit(code)),
             (code, false) => {
                 let meanwhile = sign_of_exit(Some(i32::from(code.code()))).reason();

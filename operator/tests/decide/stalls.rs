@@ -115,7 +115,7 @@ fn a_run_that_has_failed_says_what_to_do_and_is_no_stall() {
     let (holds, message) = progressing(&decision);
     assert_eq!(holds, "False PermissionDenied");
     assert!(
-        message.contains("Remedy: correct the credentials in the Secret"),
+        message.contains("Remedy: correct the Secret (spec.model.credentialsSecretRef"),
         "{message}"
     );
     assert_eq!(stalled(&decision.status.conditions), None);

@@ -62,16 +62,18 @@ impl Reason {
                 "nothing, if the result is good enough; to search longer, raise spec.budget.gpuHours",
             ),
             Self::NonFinite => Remedy::Of(
-                "delete the run and apply it anew with a lower learning rate \
-                 (spec.search.optimizer.learningRate, spec.postTraining.learningRate)",
+                "delete the run and apply it anew with a lower spec.search.optimizer.learningRate, which is \
+                 another search; for a lower spec.postTraining.learningRate set spec.retain to All first, \
+                 or deletion takes the search with it",
             ),
             Self::LedgerConflict => Remedy::Of(
                 "delete the run and apply it anew, with workers of one image and one kind of device; if \
                  they were, report it with the workers' logs",
             ),
             Self::Failed => Remedy::Of(
-                "see the Job's words (kubectl describe job) and the workers' (kubectl logs), delete the \
-                 run and apply it anew",
+                "see the Job's words (kubectl describe job) and the workers' (kubectl logs), and set \
+                 spec.retain to All, or deletion takes the search with it; then delete the run and apply it \
+                 anew",
             ),
             Self::InternalError => {
                 Remedy::Of("report it with the worker's log: it is a bug of ours")

@@ -169,8 +169,8 @@ stalls! {
         "see the Job's events (kubectl describe job), and whether kube-controller-manager runs";
     /// a worker needs more memory than its container may have
     ContainerOutOfMemory => OutOfMemory,
-        "delete the run and apply it anew with a higher spec.worker.resources.limits.memory: it goes on \
-         with what is stored";
+        "set spec.retain to All, or deletion takes the search with it; then delete the run and apply it \
+         anew with a higher spec.worker.resources.limits.memory: it goes on with what is stored";
     /// a worker cannot use the store (exit code 69)
     StoreUnavailable => StoreUnavailable,
         "bring back the store in spec.artifacts.store, or the source that is named: workers are tried \
@@ -195,24 +195,29 @@ stalls! {
          kubectl describe node";
     /// the run has failed: what a device must hold does not fit (exit code 12)
     DeviceOutOfMemory => OutOfMemory,
-        "delete the run and apply it anew with what the message says would fit";
+        "set spec.retain to All, or deletion takes the search with it; then delete the run and apply it \
+         anew with what the message says would fit";
     /// the run has failed: model or data are not what it can use (exit code 65)
     BadData => BadData,
-        "correct what is named, delete the run and apply it anew: it goes on with what is stored";
+        "correct what is named, and set spec.retain to All, or deletion takes the search with it; then \
+         delete the run and apply it anew: it goes on with what is stored";
     /// the run has failed: model, data or an earlier task's files are missing (exit code 66)
     InputMissing => InputMissing,
-        "put what is named in its place, delete the run and apply it anew";
+        "put what is named in its place, and set spec.retain to All, or deletion takes the search with \
+         it; then delete the run and apply it anew: it goes on with what is stored";
     /// the run has failed: a source or the store refuses access (exit code 77)
     PermissionDenied => PermissionDenied,
-        "correct the credentials in the Secret (spec.model.credentialsSecretRef for sources, \
-         spec.artifacts.credentialsSecretRef for the store), delete the run and apply it anew";
+        "correct the Secret (spec.model.credentialsSecretRef for sources, \
+         spec.artifacts.credentialsSecretRef for the store), set spec.retain to All, or deletion takes the \
+         search with it; then delete the run and apply it anew";
     /// the run has failed: the device asked for does not work (exit code 78)
     DeviceUnusable => DeviceUnusable,
-        "ask for a device in spec.worker.resources.limits, or set spec.worker.device to Cpu, delete the \
-         run and apply it anew";
+        "set spec.retain to All, or deletion takes the search with it; then delete the run and apply it \
+         anew with a device in spec.worker.resources.limits, or with spec.worker.device Cpu";
     /// the run has failed: the spec asks for what cannot be done (exit code 78)
     InvalidSpec => InvalidSpec,
-        "delete the run and apply it anew with what the message accepts";
+        "if the search has begun, set spec.retain to All, or deletion takes it along; then delete the run \
+         and apply it anew with what the message accepts";
 }
 
 impl Stall {

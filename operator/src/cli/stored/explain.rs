@@ -1,5 +1,7 @@
 //! `darwinlm explain --store`: the page of a run by what its store holds.
 
+use std::io::Write;
+
 use super::super::Failure;
 use super::super::picture::{Picture, Room};
 use super::picture::picture;
@@ -34,10 +36,18 @@ pub(in crate::cli) async fn explain(run: Option<&str>, store: &str) -> Result<()
         height: None,
         colours: false,
     };
-    println!("{}\n\nTasks", page.lines(room).join("\n"));
-    for link in chain {
+    let tasks = chain.iter().map(|link| {
         let line = format!("{} {:<16}{}", link.mark.sign(), link.task.name(), link.note);
-        println!("{}", line.trim_end());
-    }
+        line.trim_end().to_owned()
+    });
+    let heading = [String::new(), "Tasks".to_owned()];
+    let lines: Vec<_> = page
+        .lines(room)
+        .into_iter()
+        .chain(heading)
+        .chain(tasks)
+        .collect();
+    // Who reads no further has seen enough.
+    let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
     Ok(())
 }

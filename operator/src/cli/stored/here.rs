@@ -8,8 +8,8 @@ use darwinlm_task::TaskReport;
 
 /// A worker that computes may take a moment to answer; the page does not wait longer.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// A worker that has not said where it serves its progress after so long does not start any more.
-const START: Duration = Duration::from_secs(15);
+/// A worker that has not answered nor written to its log for so long is not there any more.
+const PRESENCE: Duration = Duration::from_secs(15);
 
 /// The work folder of a run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Here {
     pub(super) live: Vec<TaskReport>,
     /// Workers that have not said anything yet.
     pub(super) starting: usize,
+    /// Workers that have said where they answer, did not this time, and wrote to their log lately.
+    pub(super) busy: usize,
 }
 
 /// Looks at the folder; none where there is no such folder, as for a run that is carried out elsewhere.
@@ -38,8 +40,9 @@ pub(super) async fn look(client: &reqwest::Client, folder: &Path) -> Option<Here
         }
         match ask(client, &worker).await {
             Some(report) => here.live.push(report),
-            None if is_young(&worker.join("log")) => here.starting += 1,
-            None => {}
+            None if !is_young(&worker.join("log")) => {}
+            None if worker.join("address").is_file() => here.busy += 1,
+            None => here.starting += 1,
         }
     }
     Some(here)
@@ -72,7 +75,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 fn is_young(path: &Path) -> bool {
     let age = modified(path).and_then(|written| written.elapsed().ok());
-    age.is_some_and(|age| age < START)
+    age.is_some_and(|age| age < PRESENCE)
 }
 
 /// What a worker answers; of another one at the same address nothing.
@@ -120,6 +123,11 @@ mod tests {
         }
         let here = look(&client, folder.path()).await.unwrap();
         assert_eq!(here.last_words.unwrap().worker, "b");
-        assert_eq!((here.live.len(), here.starting), (0, 1));
+        assert_eq!((here.live.len(), here.starting, here.busy), (0, 1, 0));
+        // Nobody listens at port 9: what does not answer has answered before, and computes.
+        let own = folder.path().join("search-g0-a1/c");
+        fs::write(own.join("address"), "127.0.0.1:9").unwrap();
+        let here = look(&client, folder.path()).await.unwrap();
+        assert_eq!((here.live.len(), here.starting, here.busy), (0, 0, 1));
     }
 }

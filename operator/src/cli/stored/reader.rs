@@ -132,16 +132,8 @@ impl Reader {
             }
             Some(search) => {
                 while let Some(entry) = ledger.entry(search.generation() + 1).await? {
-                    if let Entry::Generation(closed) = &entry {
-                        search.follow(closed).map_err(|error| {
-                            let key = self.paths.ledger_entry(closed.generation);
-                            let why = chain(&error);
-                            Failure::new(
-                                ExitCode::BadData,
-                                format!("failed to replay {key}: {why}"),
-                            )
-                        })?;
-                    }
+                    let key = self.paths.ledger_entry(search.generation() + 1);
+                    follow(search, &key, &entry)?;
                     found.push(entry);
                 }
             }
@@ -247,6 +239,26 @@ impl Reader {
     }
 }
 
+/// Replays the entry of the next generation, which lies at the key.
+fn follow(search: &mut Search, key: &str, entry: &Entry) -> Result<(), Failure> {
+    let differs = |why: String| {
+        Failure::new(
+            ExitCode::BadData,
+            format!("failed to replay the ledger entry {key}: {why}"),
+        )
+    };
+    match entry {
+        Entry::Generation(closed) => {
+            let followed = search.follow(closed);
+            followed.map_err(|error| differs(chain(&error)))?;
+            Ok(())
+        }
+        Entry::Genesis(_) => Err(differs(
+            "it is the start of a search, an entry that closes a generation is accepted".to_owned(),
+        )),
+    }
+}
+
 /// Post-training, once it has left anything.
 fn training(files: &[Listed]) -> Option<Training> {
     let is_manifest = |file: &Listed| file.key.ends_with(&format!("/trained/{MANIFEST}"));
@@ -260,4 +272,31 @@ fn now() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
+}
+
+#[cfg(test)]
+#[path = "../../../tests/fixtures/finished.rs"]
+mod finished;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_start_in_a_ledger_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        finished::write(&url).await;
+        let mut reader = Reader::open(None, &url).await.unwrap();
+        let stand = reader.look().await.unwrap();
+        let last = stand.search.unwrap().generations.last().unwrap().generation;
+        let start = reader.paths.ledger_entry(0);
+        let start = reader.store.get_if_exists(&start).await.unwrap().unwrap();
+        let next = reader.paths.ledger_entry(last + 1);
+        reader.store.put_create(&next, start).await.unwrap();
+        let refused = reader.look().await.err().unwrap();
+        assert_eq!(refused.code, ExitCode::BadData.code());
+        assert!(refused.message.contains(&next), "{}", refused.message);
+        assert!(refused.message.contains("the start of a search"));
+    }
 }

@@ -99,7 +99,7 @@ impl Stand<'_> {
         let here = self.here.as_ref();
         match here {
             // Who answers here is alive, and who does not is not, whatever its account looks like.
-            Some(here) => !here.live.is_empty() || here.starting > 0,
+            Some(here) => !here.live.is_empty() || here.starting > 0 || here.busy > 0,
             None => self.alive().next().is_some(),
         }
     }
@@ -172,9 +172,11 @@ impl Stand<'_> {
         self.quiet_seconds().is_none_or(|seconds| seconds > quiet)
     }
 
-    /// An evaluation is its worker's last deed; the account that it closed stays young for a while.
+    /// An evaluation is its worker's last deed; the account that it closed stays young for a while. A
+    /// worker of a later task has yet to close its own.
     fn is_over_but_for_beats(&self) -> bool {
-        self.is_evaluated && self.here.is_none()
+        let is_later = |seen: &Seen| seen.file.task.is_some_and(|task| task > TaskKind::Evaluate);
+        self.is_evaluated && self.here.is_none() && !self.alive().any(is_later)
     }
 }
 
@@ -285,6 +287,30 @@ pub(super) mod tests {
         assert_eq!(of(ExitCode::Bug, 999), None, "it is tried again");
         assert_eq!(of(ExitCode::Bug, 900), broke);
         assert_eq!(of(ExitCode::TryAgain, 900), None, "it was stopped");
+    }
+
+    #[test]
+    fn an_evaluated_run_goes_on_while_a_worker_exports() {
+        let run = run();
+        let mut stand = stand(&run);
+        stand.is_evaluated = true;
+        let mut exporter = seen("export", 6);
+        exporter.file.task = Some(TaskKind::Export);
+        stand.workers = vec![seen("a", 1), exporter];
+        assert_eq!(stand.ended(), None);
+        stand.workers[1].age_seconds = 7;
+        assert_eq!(stand.ended(), Some(End::Succeeded), "it has left");
+    }
+
+    #[test]
+    fn a_worker_that_computes_and_does_not_answer_at_once_is_at_work() {
+        let run = run();
+        let mut stand = stand(&run);
+        stand.here = Some(Here {
+            busy: 1,
+            ..Here::default()
+        });
+        assert!(stand.is_at_work());
     }
 
     #[test]
