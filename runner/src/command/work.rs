@@ -116,10 +116,11 @@ async fn attempt(
         }
         ended => ended,
     };
-    context.account(&ended).await;
-    if matches!(ended, Ok(Ended::Done | Ended::BudgetSpent)) {
-        page::write(&context).await;
+    if let Ok(ended) = ended {
+        page::write(&context, ended).await;
     }
+    // Last: what the page took is accounted for, too.
+    context.account(&ended).await;
     ended
 }
 
