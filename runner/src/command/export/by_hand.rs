@@ -15,7 +15,6 @@ use tokio::task::block_in_place;
 use super::super::compute::{model_folder, open_database};
 use super::super::context::store_failure;
 use super::super::measure::Latency;
-use super::facts::devices;
 use super::place::{Place, refuse_another};
 use super::record::Identity;
 use super::subject::{Subject, Told};
@@ -54,6 +53,8 @@ pub(crate) async fn by_hand(arguments: args::Export) -> Result<(), Failure> {
     let kind = device::kind(plan.numerics.dtype);
     let dense = block_in_place(|| DenseModel::open(&source, kind, Device::Cpu))
         .or_fail(ExitCode::BadData, "failed to load the dense model")?;
+    let devices = ledger.devices(entry.generation()).await;
+    let devices = devices.map_err(store_failure)?;
     let (layout, ledger_digest) = (QueryHeadLayout::default(), entry.digest());
     let provenance = Provenance {
         run: name.clone(),
@@ -70,7 +71,7 @@ pub(crate) async fn by_hand(arguments: args::Export) -> Result<(), Failure> {
             .to_owned(),
         database_manifest: problem.pins.level_database,
         plan,
-        devices: devices(&ledger, entry.generation()).await?,
+        devices,
         runner: env!("CARGO_PKG_VERSION"),
     };
     let format = ExportFormat::Transformers;
