@@ -270,13 +270,17 @@ fn an_export_by_hand_that_is_interrupted_leaves_nothing() {
     let world = run();
     search(&world, 1);
     // Reading a pipe that nobody writes to never ends.
-    let models = std::fs::read_dir(world.path("store/models")).unwrap();
-    let weights = models.map(|model| model.unwrap().path().join("model.safetensors"));
-    for weights in weights {
-        std::fs::remove_file(&weights).unwrap();
-        let made = Command::new("mkfifo").arg(&weights).status();
-        assert!(made.unwrap().success());
-    }
+    let model = std::fs::read_dir(world.path("store/models"))
+        .unwrap()
+        .next();
+    let files = std::fs::read_dir(model.unwrap().unwrap().path()).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let weights = files.filter(|file| file.extension().is_some_and(|of| of == "safetensors"));
+    let weights: Vec<_> = weights.collect();
+    assert_eq!(weights.len(), 1);
+    std::fs::remove_file(&weights[0]).unwrap();
+    let made = Command::new("mkfifo").arg(&weights[0]).status();
+    assert!(made.unwrap().success());
     for signal in ["-INT", "-TERM"] {
         let scratch = world.path("scratch");
         std::fs::create_dir_all(&scratch).unwrap();
