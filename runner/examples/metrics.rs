@@ -3,5 +3,5 @@
 use darwinlm_runner::{metric_names::names, metrics::Metrics};
 
 fn main() {
-    print!("{}", names(&Metrics::new().text()));
+    print!("{}", names(&Metrics::described()));
 }

@@ -22,6 +22,7 @@ use darwinlm_task::ExitCode;
 
 use crate::args::{Arguments, Command};
 use crate::failure::{Failure, caught};
+use crate::scratch;
 
 /// Runs a command to its end; a failure is told on standard error.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -39,15 +40,26 @@ pub fn run(arguments: Arguments) -> ExitCode {
     runtime.block_on(async {
         match arguments.command {
             Command::Work => work::exit_now(work::work().await),
-            Command::BuildDatabase(arguments) => {
-                told(caught(build_database::by_hand(arguments)).await)
-            }
-            Command::Evaluate(arguments) => told(caught(evaluate::by_hand(arguments)).await),
-            Command::Rates(arguments) => told(caught(forecast::rates(arguments)).await),
-            Command::Forecast => told(caught(forecast::forecast()).await),
-            Command::Export(arguments) => told(caught(export::by_hand(arguments)).await),
+            Command::BuildDatabase(arguments) => by_hand(build_database::by_hand(arguments)).await,
+            Command::Evaluate(arguments) => by_hand(evaluate::by_hand(arguments)).await,
+            Command::Rates(arguments) => by_hand(forecast::rates(arguments)).await,
+            Command::Forecast => by_hand(forecast::forecast()).await,
+            Command::Export(arguments) => by_hand(export::by_hand(arguments)).await,
         }
     })
+}
+
+/// Does a command of a person's shell. Told to stop, it ends at once, in the middle of whatever libtorch
+/// computes, but takes along what it keeps on this machine.
+async fn by_hand(command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    let mut signals = work::Signals::handle();
+    tokio::spawn(async move {
+        signals.told().await;
+        let _held = scratch::sweep();
+        eprintln!("error: stopped from outside");
+        work::exit_now(ExitCode::TryAgain);
+    });
+    told(caught(command).await)
 }
 
 fn told(result: Result<(), Failure>) -> ExitCode {

@@ -28,6 +28,7 @@ pub mod no_grad;
 pub mod process;
 pub mod progress;
 pub mod prune;
+pub mod scratch;
 pub mod serve;
 pub mod sources;
 pub mod stitch;

@@ -146,20 +146,44 @@ impl Metrics {
                 "Modules that this worker wrote to the level database.",
             ),
         };
-        metrics.register(metrics.tokens_trained.clone());
-        metrics.register(metrics.tokens_scored.clone());
-        metrics.register(metrics.flops.clone());
-        metrics.register(metrics.peak_flops.clone());
-        metrics.register(metrics.trials.clone());
-        metrics.register(metrics.trial_seconds.clone());
-        metrics.register(metrics.generation.clone());
-        metrics.register(metrics.modules.clone());
+        for collector in metrics.collectors() {
+            let registered = metrics.registry.register(collector);
+            registered.expect("the name is new");
+        }
         metrics
     }
 
-    fn register(&self, collector: impl Collector + 'static) {
-        let registered = self.registry.register(Box::new(collector));
-        registered.expect("the name is new");
+    /// All that a worker can tell, whether it has series yet or not.
+    pub fn described() -> Vec<Box<dyn Collector>> {
+        let mut all = Self::new().collectors();
+        all.extend(Now::in_full().collectors());
+        all
+    }
+
+    /// What is counted as it happens.
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let Self {
+            registry: _,
+            tokens_trained,
+            tokens_scored,
+            flops,
+            peak_flops,
+            trials,
+            store: _,
+            trial_seconds,
+            generation,
+            modules,
+        } = self.clone();
+        vec![
+            Box::new(tokens_trained),
+            Box::new(tokens_scored),
+            Box::new(flops),
+            Box::new(peak_flops),
+            Box::new(trials),
+            Box::new(trial_seconds),
+            Box::new(generation),
+            Box::new(modules),
+        ]
     }
 
     /// Counts what was trained on.

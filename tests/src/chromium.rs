@@ -1,5 +1,6 @@
 //! A real Chromium without a window, asked through the pipe that it takes instructions from.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ impl Chromium {
         let url = format!("file://{}", page.display());
         browser.ask("Page.navigate", json!({"url": url}));
         browser.await_event("Page.loadEventFired");
+        browser.await_quiet();
         browser
     }
 
@@ -258,6 +260,28 @@ impl Chromium {
             let event = self.next(method);
             self.heard.push(event);
         }
+    }
+
+    /// Waits until every request has ended, and the console holds what is said of those that failed.
+    fn await_quiet(&mut self) {
+        while !self.is_quiet() {
+            let event = self.next("Network.loadingFinished");
+            self.heard.push(event);
+        }
+        // What was said before this answer was heard before it.
+        self.value("0");
+    }
+
+    fn is_quiet(&self) -> bool {
+        let of = |methods: &[&str]| -> BTreeSet<String> {
+            let heard = self.heard.iter();
+            let heard = heard.filter(|event| methods.iter().any(|&one| event["method"] == one));
+            heard
+                .map(|event| event["params"]["requestId"].to_string())
+                .collect()
+        };
+        let ended = of(&["Network.loadingFinished", "Network.loadingFailed"]);
+        of(&["Network.requestWillBeSent"]).is_subset(&ended)
     }
 
     fn next(&self, method: &str) -> Value {

@@ -116,6 +116,8 @@ impl Facts {
             return Err(FactsError::NotBegun { run: name });
         };
         let digest = digest.map_err(|error| FactsError::Chain(error.to_string()))?;
+        let newest = generations.last().map_or(0, |newest| newest.generation);
+        let devices = ledger.devices(newest).await?;
         let evaluation: Option<Evaluation> = read(store, &paths.evaluation()).await?;
         let evaluation = evaluation.filter(|evaluation| evaluation.of.ledger == digest);
         let trained = evaluation.as_ref().and_then(|one| one.of.training.clone());
@@ -127,7 +129,7 @@ impl Facts {
             evaluation: evaluation.map(|evaluation| evaluation.report),
             plan: read(store, &paths.plan()).await?,
             seconds: sum_workers(&read_workers(store, &paths).await?, None),
-            devices: devices(&ledger, &generations).await?,
+            devices: devices.iter().map(|device| format!("{device:?}")).collect(),
             mutations: mutations::sums(&generations),
             digest: digest.to_string(),
             problem,
@@ -191,15 +193,4 @@ async fn validation(
         Some((born, (number(record.kl)?, number(record.perplexity)?)))
     });
     Ok(figures.collect())
-}
-
-/// The devices that computed.
-async fn devices(
-    ledger: &Ledger,
-    generations: &[GenerationEntry],
-) -> Result<BTreeSet<String>, LedgerError> {
-    let looked = iter(generations.iter().map(|of| ledger.cost(of.generation)));
-    let costs: Vec<_> = looked.buffered(AT_ONCE).try_collect().await?;
-    let devices = costs.iter().flat_map(|cost| cost.devices());
-    Ok(devices.map(|device| format!("{device:?}")).collect())
 }

@@ -1,7 +1,7 @@
 //! `forecast`: what a run will come to, before anything of it is run.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use darwinlm_search::{
@@ -22,6 +22,7 @@ use crate::latency::sizes as sizes_to_time;
 use crate::memory::Sizes;
 use crate::model::ModelConfig;
 use crate::process;
+use crate::scratch::Scratch;
 use crate::sources::{Fetcher, ModelSource, Variables};
 
 /// Answers the request on standard input.
@@ -33,31 +34,12 @@ pub(super) async fn forecast() -> Result<(), Failure> {
         .or_fail(ExitCode::Usage, "failed to read standard input")?;
     let request: ForecastRequest =
         serde_json::from_str(&text).or_fail(ExitCode::Usage, "standard input holds no request")?;
-    let scratch = Scratch::new()?;
-    let config = configuration(&request, &scratch.0).await?;
-    let told = block_in_place(|| answer(&request, &config, started.elapsed(), &scratch.0))?;
+    let scratch = Scratch::make("forecast")?;
+    let config = configuration(&request, scratch.path()).await?;
+    let told = block_in_place(|| answer(&request, &config, started.elapsed(), scratch.path()))?;
     let text = serde_json::to_string(&told).or_fail(ExitCode::Bug, "a forecast is JSON")?;
     println!("{text}");
     Ok(())
-}
-
-/// A folder that goes with the process.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let folder = format!("darwinlm-forecast-{}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        let doing = format!("failed to make {}", folder.display());
-        std::fs::create_dir_all(&folder).or_fail(ExitCode::PermissionDenied, doing)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The model's configuration: all that is fetched of it.
@@ -279,8 +261,8 @@ fn hear(what: &str) {
 /// `darwinlm-runner rates`: the table alone, for `darwinlm plan --rates` on another machine.
 pub(super) async fn rates(arguments: args::Rates) -> Result<(), Failure> {
     let started = process::started();
-    let scratch = Scratch::new()?;
-    let config = fetched(&arguments.model, &scratch.0).await?;
+    let scratch = Scratch::make("forecast")?;
+    let config = fetched(&arguments.model, scratch.path()).await?;
     let (device, class) = open_device(arguments.numerics.device)?;
     let opening = started.elapsed();
     let numerics = numerics(class, Some(arguments.numerics.threads));
@@ -291,7 +273,7 @@ pub(super) async fn rates(arguments: args::Rates) -> Result<(), Failure> {
         levels: arguments.levels,
         device,
         start_seconds: opening.as_secs_f64(),
-        scratch: &scratch.0,
+        scratch: scratch.path(),
     };
     let rates = block_in_place(|| measure(subject, hear));
     let rates = rates.or_fail(ExitCode::Bug, "failed to measure rates")?;

@@ -116,10 +116,11 @@ async fn attempt(
         }
         ended => ended,
     };
-    context.account(&ended).await;
-    if matches!(ended, Ok(Ended::Done | Ended::BudgetSpent)) {
-        page::write(&context).await;
+    if let Ok(ended) = ended {
+        page::write(&context, ended).await;
     }
+    // Last: what the page took is accounted for, too.
+    context.account(&ended).await;
     ended
 }
 
@@ -159,17 +160,25 @@ async fn listen(
 }
 
 /// The signals that tell a worker to stop.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn handle() -> Self {
+    pub(super) fn handle() -> Self {
         let handled = |kind| signal(kind).expect("a process may handle SIGTERM and SIGINT");
         Self {
             terminate: handled(SignalKind::terminate()),
             interrupt: handled(SignalKind::interrupt()),
+        }
+    }
+
+    /// Waits for one of them.
+    pub(super) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 
@@ -180,10 +189,7 @@ impl Signals {
         let flag = Arc::new(AtomicBool::new(false));
         let raised = Arc::clone(&flag);
         tokio::spawn(async move {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+            self.told().await;
             tracing::info!("told to stop: claims are given back");
             // In this order: whoever sees what a raised flag leads to must know why.
             sender.send_replace(true);

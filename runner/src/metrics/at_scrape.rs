@@ -1,7 +1,9 @@
 //! What is known when it is asked for: memory, and what the store counts.
 
 use darwinlm_store::Tally;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, proto::MetricFamily};
+use prometheus::{
+    IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, proto::MetricFamily,
+};
 
 use crate::device::Held;
 use crate::process::Resident;
@@ -17,6 +19,24 @@ pub(super) struct Now {
 impl Now {
     pub(super) fn families(self) -> Vec<MetricFamily> {
         let registry = Registry::new();
+        for collector in self.collectors() {
+            let registered = registry.register(collector);
+            registered.expect("each name is registered once");
+        }
+        registry.gather()
+    }
+
+    /// One where everything is known.
+    pub(super) fn in_full() -> Self {
+        Self {
+            held: Some(Held { now: 0, most: 0 }),
+            resident: Some(Resident { now: 0, most: 0 }),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn collectors(self) -> Vec<Box<dyn Collector>> {
+        let mut all = Vec::new();
         let Self {
             held,
             resident,
@@ -24,25 +44,25 @@ impl Now {
         } = self;
         if let Some(Held { now, most }) = held {
             let name = "darwinlm_worker_device_memory_bytes";
-            gauge(&registry, name, "Bytes of tensors on the device.", now);
+            all.push(gauge(name, "Bytes of tensors on the device.", now));
             let name = "darwinlm_worker_device_memory_peak_bytes";
             let help = "The most bytes of tensors on the device at one time so far.";
-            gauge(&registry, name, help, most);
+            all.push(gauge(name, help, most));
         }
         if let Some(Resident { now, most }) = resident {
             let name = "darwinlm_worker_resident_memory_bytes";
             let help = "Bytes of memory that the process holds, mapped files included.";
-            gauge(&registry, name, help, now);
+            all.push(gauge(name, help, now));
             let name = "darwinlm_worker_resident_memory_peak_bytes";
             let help = "The most bytes of memory that the process held at one time so far.";
-            gauge(&registry, name, help, most);
+            all.push(gauge(name, help, most));
         }
-        tell(&registry, tally);
-        registry.gather()
+        all.extend(counters(tally));
+        all
     }
 }
 
-fn tell(registry: &Registry, tally: Tally) {
+fn counters(tally: Tally) -> Vec<Box<dyn Collector>> {
     let Tally {
         claims_first,
         claims_again,
@@ -60,7 +80,7 @@ fn tell(registry: &Registry, tally: Tally) {
     .expect("a name and a label");
     claims.with_label_values(&["first"]).inc_by(claims_first);
     claims.with_label_values(&["again"]).inc_by(claims_again);
-    register(registry, claims);
+    let mut all: Vec<Box<dyn Collector>> = vec![Box::new(claims)];
     for (name, help, value) in [
         (
             "darwinlm_worker_claims_lost_total",
@@ -80,17 +100,13 @@ fn tell(registry: &Registry, tally: Tally) {
     ] {
         let counter = IntCounter::new(name, help).expect("a name");
         counter.inc_by(value);
-        register(registry, counter);
+        all.push(Box::new(counter));
     }
+    all
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str, bytes: u64) {
+fn gauge(name: &str, help: &str, bytes: u64) -> Box<dyn Collector> {
     let gauge = IntGauge::new(name, help).expect("a name");
     gauge.set(i64::try_from(bytes).expect("no machine has that much memory"));
-    register(registry, gauge);
-}
-
-fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
-    let registered = registry.register(Box::new(collector));
-    registered.expect("each name is registered once");
+    Box::new(gauge)
 }

@@ -58,6 +58,8 @@ fn the_names_are_these() {
     metrics.computes_on("NVIDIA L4", Dtype::BFloat16);
     metrics.searches(1);
     assert_eq!(names(&metrics.text_of(on_a_gpu())), BTreeSet::from(NAMES));
+    let on_file = include_str!("../../metrics.txt");
+    assert_eq!(names(on_file), BTreeSet::from(NAMES));
     for name in NAMES {
         assert!(include_str!("../../README.md").contains(name), "{name}");
     }

@@ -1,12 +1,19 @@
 //! The ledger in the store: entry 0 is the problem, entry g closes generation g.
 
+use std::collections::BTreeSet;
+use std::future::ready;
+
 use darwinlm_search::{
     Digest, Entry, EntryError, Problem, Replay, ReplayError, Search, SearchError, replay,
 };
-use darwinlm_task::ExitCode;
 use darwinlm_task::paths::RunPaths;
+use darwinlm_task::{DeviceClass, ExitCode};
+use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
 
 use crate::{GenerationCost, History, Store, StoreError, digest_bytes};
+
+/// Files that are read at once: a bucket takes its time for each.
+const AT_ONCE: usize = 16;
 
 /// The ledger cannot be read, trusted or written.
 #[derive(Debug, thiserror::Error)]
@@ -138,14 +145,27 @@ impl Ledger {
     /// # Errors
     /// Like [`Ledger::entry`].
     pub async fn load(&self) -> Result<Vec<Entry>, LedgerError> {
-        let mut entries = Vec::new();
-        for index in 0.. {
-            let Some(entry) = self.entry(index).await? else {
-                break;
-            };
-            entries.push(entry);
-        }
-        Ok(entries)
+        let ahead = iter((0..).map(|index| self.entry(index))).buffered(AT_ONCE);
+        let there = ahead.try_take_while(|entry| ready(Ok(entry.is_some())));
+        there
+            .try_filter_map(|entry| ready(Ok(entry)))
+            .try_collect()
+            .await
+    }
+
+    /// The devices that so many generations were computed on.
+    ///
+    /// # Errors
+    /// Like [`Ledger::cost`].
+    pub async fn devices(&self, generations: u32) -> Result<BTreeSet<DeviceClass>, StoreError> {
+        let costs = self.costs(generations).await?;
+        Ok(costs.iter().flat_map(GenerationCost::devices).collect())
+    }
+
+    /// What each of so many generations cost, the first one first.
+    async fn costs(&self, generations: u32) -> Result<Vec<GenerationCost>, StoreError> {
+        let looked = iter((1..=generations).map(|index| self.cost(index)));
+        looked.buffered(AT_ONCE).try_collect().await
     }
 
     /// Loads and replays the ledger: the whole of `darwinlm verify`.
@@ -177,10 +197,8 @@ impl Ledger {
     /// Like [`Ledger::open`].
     pub async fn history(&self, problem: &Problem) -> Result<(Replay, History), LedgerError> {
         let (entries, replay) = self.open(problem).await?;
-        let mut costs = Vec::new();
-        for index in (0_u32..).take(entries.len()).skip(1) {
-            costs.push(self.cost(index).await?);
-        }
+        let newest = entries.last().map_or(0, Entry::generation);
+        let costs = self.costs(newest).await?;
         let history = History::replayed(&entries, &replay, costs);
         Ok((replay, history))
     }

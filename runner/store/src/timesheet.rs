@@ -167,6 +167,15 @@ impl Timesheet {
         account.file.trials.exceptions += 1;
     }
 
+    /// Writes the account with all that was booked, for somebody who reads all accounts now.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn write(&self) -> Result<(), StoreError> {
+        self.waiting();
+        self.shared.write().await
+    }
+
     /// Writes the account, and says what all workers of the run have taken so far.
     pub(crate) async fn spent_milliseconds(&self) -> Result<u64, StoreError> {
         self.shared.write().await?;

@@ -1,4 +1,7 @@
 //! What a Job says: one `TaskReport`, at most 4096 bytes, while running and at the end.
+//!
+//! Fields that are not known are passed over, other than in a task: a worker may be newer than the
+//! operator, whose run would stand still if it read none of its reports.
 
 use darwinlm_search::Genome;
 use schemars::JsonSchema;
@@ -50,7 +53,7 @@ failure_reasons! {
 
 /// What a worker says about its task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskReport {
     /// Version of this format.
     pub version: u32,
@@ -125,7 +128,7 @@ pub enum Outcome {
 
 /// How far a task is, in its own units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -137,7 +140,7 @@ pub struct Progress {
 
 /// A model's size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ModelReport {
     /// The `models/<digest>` it is stored under.
     pub digest: String,
@@ -149,7 +152,7 @@ pub struct ModelReport {
 
 /// What `prepare` fixed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PreparedReport {
     /// The model.
     pub model: ModelReport,
@@ -159,7 +162,7 @@ pub struct PreparedReport {
 
 /// The table of latencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct MeasuredReport {
     /// The `latency/<digest>.json` it is stored under.
     pub digest: String,
@@ -171,7 +174,7 @@ pub struct MeasuredReport {
 
 /// The level database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct DatabaseReport {
     /// The `databases/<digest>` it is stored under.
     pub digest: String,
@@ -181,7 +184,7 @@ pub struct DatabaseReport {
 
 /// How far the search is; all workers of a run say the same of the same ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SearchReport {
     /// Generations in the ledger.
     pub generation: u32,
@@ -201,7 +204,7 @@ pub struct SearchReport {
 
 /// A survivor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SurvivorReport {
     /// One base-36 level per module.
     #[schemars(with = "GenomeSchema")]
@@ -230,7 +233,7 @@ struct GenomeSchema {
 
 /// Trials by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TrialCounts {
     /// In the ledger, with a finite fitness.
     pub done: u64,
@@ -242,7 +245,7 @@ pub struct TrialCounts {
 
 /// Device time by cause, summed over workers, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GpuSeconds {
     /// Computing what was kept.
     pub useful: u64,
@@ -256,7 +259,7 @@ pub struct GpuSeconds {
 
 /// How far the training of the survivor is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TrainingReport {
     /// Tokens trained on.
     pub tokens: u64,
@@ -272,7 +275,7 @@ pub struct TrainingReport {
 
 /// Figures of one model on the validation slice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Measured {
     /// Parameters.
     pub parameters: u64,
@@ -286,7 +289,7 @@ pub struct Measured {
 
 /// Dense, uniform, pruned and trained side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct EvaluationReport {
     /// The dense model.
     pub dense: Measured,
@@ -304,7 +307,7 @@ pub struct EvaluationReport {
 
 /// Dense and pruned model on the same workload, in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LatencyReport {
     /// The workload.
     pub workload: LatencyWorkload,
@@ -322,7 +325,7 @@ pub struct LatencyReport {
 
 /// How fast one model is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ModelLatency {
     /// Microseconds to read the prompt and know the next token.
     pub prompt_microseconds: Spread,
@@ -340,7 +343,7 @@ pub struct ModelLatency {
 
 /// A figure that was measured several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Spread {
     /// The median.
     pub median: u64,
@@ -377,7 +380,7 @@ impl Memory {
 
 /// What was exported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ExportReport {
     /// URLs of the checkpoints, one per format.
     pub exports: Vec<String>,

@@ -200,6 +200,29 @@ fn a_field_that_is_not_known_is_refused_by_name() {
 }
 
 #[test]
+fn a_report_of_a_newer_worker_is_read_without_what_is_not_known() {
+    fn add(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.values_mut().for_each(add);
+                fields.insert("new".into(), "x".into());
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(add),
+            _ => {}
+        }
+    }
+    let report = large_report();
+    let mut told = serde_json::to_value(&report).unwrap();
+    // A genome is no field of a report's own.
+    let survivors = told["search"]["survivors"].take();
+    add(&mut told);
+    told["search"]["survivors"] = survivors;
+    told["search"]["survivors"][0]["new"] = 1.into();
+    assert!(told.to_string().matches("\"new\"").count() > 4, "{told}");
+    assert_eq!(serde_json::from_value::<TaskReport>(told).unwrap(), report);
+}
+
+#[test]
 fn the_published_schemas_are_those_of_the_code() {
     for (name, text) in schemas() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use darwinlm_task::{Outcome, TaskReport};
 use serde_json::{Value, json};
@@ -131,9 +132,10 @@ fn an_export_never_takes_the_place_of_a_folder_that_is_none() {
     assert_eq!(kept.unwrap(), "precious");
 }
 
-/// `darwinlm-runner export` of a generation; what it printed.
-fn by_hand(world: &World, generation: u32, out: &str) -> String {
-    let output = program()
+/// `darwinlm-runner export` of a generation.
+fn command(world: &World, generation: u32, out: &str) -> Command {
+    let mut command = program();
+    command
         .args(["export", "--store"])
         .arg(format!("file://{}", world.path("store").display()))
         .args([
@@ -143,9 +145,13 @@ fn by_hand(world: &World, generation: u32, out: &str) -> String {
             &generation.to_string(),
         ])
         .arg("--out")
-        .arg(world.path(out))
-        .output()
-        .unwrap();
+        .arg(world.path(out));
+    command
+}
+
+/// What it printed.
+fn by_hand(world: &World, generation: u32, out: &str) -> String {
+    let output = command(world, generation, out).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     String::from_utf8(output.stdout).unwrap()
@@ -256,5 +262,47 @@ fn the_lines_of_a_card_load_its_folder_and_its_figures_are_the_evaluations() {
             row.contains(&format!("| {} |", counted.trim())),
             "{row} {counted}"
         );
+    }
+}
+
+#[test]
+fn an_export_by_hand_that_is_interrupted_leaves_nothing() {
+    let world = run();
+    search(&world, 1);
+    // Reading a pipe that nobody writes to never ends.
+    let model = std::fs::read_dir(world.path("store/models"))
+        .unwrap()
+        .next();
+    let files = std::fs::read_dir(model.unwrap().unwrap().path()).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let weights = files.filter(|file| file.extension().is_some_and(|of| of == "safetensors"));
+    let weights: Vec<_> = weights.collect();
+    assert_eq!(weights.len(), 1);
+    std::fs::remove_file(&weights[0]).unwrap();
+    let made = Command::new("mkfifo").arg(&weights[0]).status();
+    assert!(made.unwrap().success());
+    for signal in ["-INT", "-TERM"] {
+        let scratch = world.path("scratch");
+        std::fs::create_dir_all(&scratch).unwrap();
+        let count = || std::fs::read_dir(&scratch).unwrap().count();
+        let mut command = command(&world, 1, "interrupted");
+        command.env("TMPDIR", &scratch).stderr(Stdio::piped());
+        let export = command.spawn().unwrap();
+        let begun = Instant::now();
+        while count() == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let told = Command::new("kill")
+            .args([signal, &export.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        let output = export.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{signal}: {said}");
+        assert!(said.contains("stopped from outside"), "{said}");
+        assert_eq!(count(), 0, "{signal}");
+        assert!(!world.path("interrupted").exists());
     }
 }

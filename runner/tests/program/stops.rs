@@ -133,13 +133,17 @@ pub(crate) fn await_path(path: &Path) {
     }
 }
 
-/// Sends SIGTERM; how long the worker took, once it ended as promised.
-pub(crate) fn stop(world: &World, mut worker: Child) -> Duration {
-    let told = Instant::now();
+fn terminate(worker: &Child) {
     let signalled = std::process::Command::new("kill")
         .arg(worker.id().to_string())
         .status();
     assert!(signalled.unwrap().success());
+}
+
+/// Sends SIGTERM; how long the worker took, once it ended as promised.
+pub(crate) fn stop(world: &World, mut worker: Child) -> Duration {
+    let told = Instant::now();
+    terminate(&worker);
     let status = worker.wait().unwrap();
     let took = told.elapsed();
     assert_eq!(status.code(), Some(75), "{status}");
@@ -185,6 +189,53 @@ fn a_search_that_is_stopped_gives_its_claim_back_and_goes_on_later() {
         std::thread::sleep(Duration::from_millis(20));
     }
     stop(&world, worker);
+}
+
+#[test]
+fn a_task_that_is_done_stays_so_when_it_is_told_to_stop_while_the_page_is_written() {
+    let world = World::new();
+    finish(
+        &world,
+        prepare(&world.tokens("tokens.safetensors", 200, 16)),
+    );
+    finish(
+        &world,
+        json!({"kind": "build-database", "pruning": pruning(), "workers": 1}),
+    );
+    let mut settings = settings();
+    settings["generations"] = json!(2);
+    let search = |until: u32| {
+        json!({
+            "kind": "search", "pruning": pruning(), "target": {"level": 2}, "settings": settings,
+            "untilGeneration": until, "budgetGpuSeconds": null,
+        })
+    };
+    let writes = "writing the page";
+    let log = || std::fs::read_to_string(world.path("log-tiny")).unwrap();
+    let run = world.path("store/runs/local.tiny");
+    finish(&world, search(1));
+    assert!(
+        !log().contains(writes) && !run.join("report.html").exists(),
+        "the search is not over"
+    );
+    // The page is not there before what it tells is read, and reading this never ends.
+    let pipe = run.join("evaluation.json");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut worker = start(&world, search(2));
+    let begun = Instant::now();
+    while !log().contains(writes) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = Instant::now();
+    terminate(&worker);
+    let status = worker.wait().unwrap();
+    assert!(status.success(), "{status}: {:?}", report(&world));
+    assert!(told.elapsed() < WITHIN, "{:?}", told.elapsed());
+    assert_eq!(report(&world).outcome, Outcome::Done);
+    assert_eq!(report(&world).page, None);
+    assert!(log().contains("the page was not written"), "{}", log());
 }
 
 #[test]

@@ -2,9 +2,6 @@
 //!
 //! No spec is needed: the ledger's entry 0 holds the search, and pins the level database.
 
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use darwinlm_search::{CostUnit, Entry, Problem, Survivor, Target};
 use darwinlm_store::{Folder, Ledger, LedgerError, Store, open_folder};
 use darwinlm_task::paths::{self, MANIFEST, RunPaths};
@@ -15,7 +12,6 @@ use tokio::task::block_in_place;
 use super::super::compute::{model_folder, open_database};
 use super::super::context::store_failure;
 use super::super::measure::Latency;
-use super::facts::devices;
 use super::place::{Place, refuse_another};
 use super::record::Identity;
 use super::subject::{Subject, Told};
@@ -24,6 +20,7 @@ use crate::device;
 use crate::export::Provenance;
 use crate::failure::{Failure, OrFail};
 use crate::model::DenseModel;
+use crate::scratch::Scratch;
 
 /// The argument that says where to.
 const OUT: &str = "--out";
@@ -48,12 +45,14 @@ pub(crate) async fn by_hand(arguments: args::Export) -> Result<(), Failure> {
         .map_err(|found| Failure::new(ExitCode::InputMissing, format!("{name} {found}")))?;
     let plan: Plan = store.get_json(&paths.plan()).await.map_err(store_failure)?;
     let stored = pinned(&store, problem).await?;
-    let scratch = Scratch::make()?;
-    let database = open_database(&stored, &scratch.path).await?;
-    let source = model_folder(&store, &plan.model, &scratch.path, "by-hand").await?;
+    let scratch = Scratch::make("export")?;
+    let database = open_database(&stored, scratch.path()).await?;
+    let source = model_folder(&store, &plan.model, scratch.path(), "by-hand").await?;
     let kind = device::kind(plan.numerics.dtype);
     let dense = block_in_place(|| DenseModel::open(&source, kind, Device::Cpu))
         .or_fail(ExitCode::BadData, "failed to load the dense model")?;
+    let devices = ledger.devices(entry.generation()).await;
+    let devices = devices.map_err(store_failure)?;
     let (layout, ledger_digest) = (QueryHeadLayout::default(), entry.digest());
     let provenance = Provenance {
         run: name.clone(),
@@ -70,7 +69,7 @@ pub(crate) async fn by_hand(arguments: args::Export) -> Result<(), Failure> {
             .to_owned(),
         database_manifest: problem.pins.level_database,
         plan,
-        devices: devices(&ledger, entry.generation()).await?,
+        devices,
         runner: env!("CARGO_PKG_VERSION"),
     };
     let format = ExportFormat::Transformers;
@@ -149,31 +148,4 @@ async fn target(store: &Store, of: &RunPaths, problem: &Problem) -> Result<Targe
             TargetSpec::SpeedupPercent(u32::try_from(percent).unwrap_or(u32::MAX))
         }
     })
-}
-
-/// A folder for what is fetched, gone with this.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn make() -> Result<Self, Failure> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_nanos());
-        let name = format!("darwinlm-export-{}-{now}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        // One of that name may be somebody else's.
-        std::fs::create_dir(&path).or_fail(
-            ExitCode::PermissionDenied,
-            format!("failed to make {}", path.display()),
-        )?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays lies where such things are swept.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
 }

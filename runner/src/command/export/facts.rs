@@ -1,28 +1,13 @@
 //! What the model card tells, gathered from what the run recorded.
 
-use std::collections::BTreeSet;
-
 use darwinlm_search::Problem;
 use darwinlm_store::Ledger;
-use darwinlm_task::{DeviceClass, Plan, PostTrainingSpec, TargetSpec};
+use darwinlm_task::{Plan, PostTrainingSpec, TargetSpec};
 
 use super::super::context::{Context, store_failure};
 use super::super::search::Found;
 use crate::export::Provenance;
 use crate::failure::Failure;
-
-/// The devices that so many generations were computed on.
-pub(super) async fn devices(
-    ledger: &Ledger,
-    generations: u32,
-) -> Result<BTreeSet<DeviceClass>, Failure> {
-    let mut devices = BTreeSet::new();
-    for generation in 1..=generations {
-        let cost = ledger.cost(generation).await.map_err(store_failure)?;
-        devices.extend(cost.devices());
-    }
-    Ok(devices)
-}
 
 /// Where the survivor comes from.
 pub(super) async fn provenance(
@@ -35,7 +20,8 @@ pub(super) async fn provenance(
     found: &Found,
 ) -> Result<Provenance, Failure> {
     let ledger = Ledger::new(&context.store, &context.paths);
-    let devices = devices(&ledger, found.generation).await?;
+    let devices = ledger.devices(found.generation).await;
+    let devices = devices.map_err(store_failure)?;
     let run = &context.spec.run;
     Ok(Provenance {
         run: format!("{}.{}", run.namespace, run.name),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use darwinlm_task::{ExitCode, RunIdentity};
 
 use crate::failure::{Failure, OrFail};
+use crate::scratch::Scratch;
 
 /// What tells an export of ours, in any format, from every other folder.
 pub(super) const RECORD: &str = "darwinlm.json";
@@ -13,7 +14,8 @@ pub(super) const RECORD: &str = "darwinlm.json";
 /// A folder in the making, beside the place it is meant for: a rename moves nothing.
 pub(super) struct Place {
     target: PathBuf,
-    partial: PathBuf,
+    /// Gone with this, unless it was put in its place.
+    partial: Scratch,
     /// What named it, for messages: a field or an argument.
     named: &'static str,
 }
@@ -36,20 +38,14 @@ impl Place {
         )?;
         Ok(Self {
             target,
-            partial,
+            partial: Scratch::of(partial),
             named,
         })
     }
 
     /// Where to write.
     pub(super) fn partial(&self) -> &Path {
-        &self.partial
-    }
-
-    /// Leaves nothing of what was written.
-    pub(super) fn abandon(self) {
-        // It may not be there: then there is nothing to remove.
-        let _ = std::fs::remove_dir_all(&self.partial);
+        self.partial.path()
     }
 
     /// Puts what was written in its place.
@@ -59,16 +55,17 @@ impl Place {
             partial,
             named,
         } = self;
+        let partial = partial.path();
         let doing = || format!("failed to put the export at {}", target.display());
         refuse_another(&target, named)?;
-        sync(&partial).or_fail(ExitCode::PermissionDenied, doing())?;
+        sync(partial).or_fail(ExitCode::PermissionDenied, doing())?;
         let old = partial.with_extension("old");
         let _ = std::fs::remove_dir_all(&old);
         let replaces = target.exists();
         if replaces {
             std::fs::rename(&target, &old).or_fail(ExitCode::PermissionDenied, doing())?;
         }
-        if let Err(error) = std::fs::rename(&partial, &target) {
+        if let Err(error) = std::fs::rename(partial, &target) {
             if replaces {
                 let _ = std::fs::rename(&old, &target);
             }
@@ -149,6 +146,7 @@ mod tests {
         let target = folder.path().join("transformers");
         let killed = Place::open(target.clone(), &run(), "--out").unwrap();
         std::fs::write(killed.partial().join("half"), "").unwrap();
+        std::mem::forget(killed);
         export(&target, "whole").unwrap();
         let mut found = names(&target);
         found.sort();
@@ -160,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::open(folder.path().join("transformers"), &run(), "--out").unwrap();
         std::fs::write(place.partial().join("half"), "").unwrap();
-        place.abandon();
+        drop(place);
         assert!(names(folder.path()).is_empty());
     }
 

@@ -78,13 +78,8 @@ impl Subject {
     /// Makes one export in a place: the checkpoint, its card, and the record that makes it count. Of one
     /// that fails nothing stays.
     pub(super) async fn export(&self, of: Identity, place: Place) -> Result<(), Failure> {
-        match self.fill(of, &place).await {
-            Ok(()) => place.finish(),
-            Err(failure) => {
-                place.abandon();
-                Err(failure)
-            }
-        }
+        self.fill(of, &place).await?;
+        place.finish()
     }
 
     async fn fill(&self, of: Identity, place: &Place) -> Result<(), Failure> {
