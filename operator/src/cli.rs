@@ -170,6 +170,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a file says.
+fn text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let shown = path.display();
+        Failure::new(
+            ExitCode::InputMissing,
+            format!("failed to read {shown}: {error}"),
+        )
+    })
+}
+
 /// The URL of a store that was named by URL or by folder.
 fn store_url(named: &str) -> Result<String, Failure> {
     if named.contains("://") {

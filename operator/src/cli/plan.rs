@@ -4,7 +4,6 @@ mod ask;
 mod record;
 mod table;
 
-use std::fs;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -13,9 +12,9 @@ use clap::Args;
 use darwinlm_api::{check, parse_quantity};
 use darwinlm_task::{ExitCode, Forecast, Rates};
 
-use super::Failure;
 use super::cluster::Place;
 use super::run::{read, refused, volume, volumes};
+use super::{Failure, text};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -92,7 +91,7 @@ pub(super) async fn plan(arguments: Plan) -> Result<(), Failure> {
     if let Some(path) = &arguments.save_rates {
         save_rates(path, &forecast.rates)?;
     }
-    let text = match arguments.json {
+    let page = match arguments.json {
         true => {
             serde_json::to_string(&forecast).map_err(|error| Failure::new(ExitCode::Bug, error))?
                 + "\n"
@@ -100,7 +99,7 @@ pub(super) async fn plan(arguments: Plan) -> Result<(), Failure> {
         false => table::page(&validated, &forecast),
     };
     // Who reads no further has seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(page.as_bytes());
     refuse_what_does_not_fit(&forecast)?;
     if arguments.apply {
         record::apply(arguments.place, written, &forecast).await?;
@@ -127,13 +126,7 @@ fn quantity(text: &str) -> Result<u64, String> {
 
 fn read_rates(path: &std::path::Path) -> Result<Rates, Failure> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
-        Failure::new(
-            ExitCode::InputMissing,
-            format!("failed to read {shown}: {error}"),
-        )
-    })?;
-    serde_json::from_str(&text).map_err(|error| {
+    serde_json::from_str(&text(path)?).map_err(|error| {
         let message = format!("{shown} is no table of rates of --save-rates: {error}");
         Failure::new(ExitCode::BadData, message)
     })

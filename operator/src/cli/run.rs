@@ -13,7 +13,7 @@ use darwinlm_store::{Ledger, Store};
 use darwinlm_task::paths::RunPaths;
 use darwinlm_task::{ExitCode, RunIdentity};
 
-use super::{Failure, chain, store_folder, store_url};
+use super::{Failure, chain, store_folder, store_url, text};
 use crate::local::evaluation::table;
 use crate::local::parameters;
 use crate::local::screen::Screen;
@@ -276,13 +276,7 @@ fn parse(path: &Path) -> Result<PruningRun, Failure> {
 /// What a file holds.
 pub(super) fn read(path: &Path) -> Result<serde_json::Value, Failure> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
-        Failure::new(
-            ExitCode::InputMissing,
-            format!("failed to read {shown}: {error}"),
-        )
-    })?;
-    serde_saphyr::from_str(&text)
+    serde_saphyr::from_str(&text(path)?)
         .map_err(|error| Failure::new(ExitCode::BadSpec, format!("{shown} is no YAML: {error}")))
 }
 

@@ -31,7 +31,7 @@ fn run(
     world
 }
 
-/// What a run left, without what tells of time and place: the claims, the costs and the workers.
+/// What a run left, without what tells of time and place: the claims, the costs, the workers and the page.
 fn left(world: &World) -> BTreeMap<String, Value> {
     // the sha256 of a trial's record is over the others
     const OF_TIME: [&str; 5] = [
@@ -43,7 +43,7 @@ fn left(world: &World) -> BTreeMap<String, Value> {
     ];
     let mut left = BTreeMap::new();
     for (name, bytes) in world.files("store") {
-        let tells_of_time = ["/claims/", "/workers/", ".cost.json"];
+        let tells_of_time = ["/claims/", "/workers/", ".cost.json", "/report.html"];
         if tells_of_time.iter().any(|part| name.contains(part)) {
             continue;
         }
