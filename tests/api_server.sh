@@ -11,7 +11,8 @@ eval "$("$cluster" env)"
 kubectl version
 # Of the whole workspace, as the other tests are built: of one package alone, dependencies would be built anew.
 suites=("$@")
-[ $# -gt 0 ] || suites=(on_an_api_server plugin helm_chart two_operators older_definition)
+# The chart first: those behind it install a release that stays.
+[ $# -gt 0 ] || suites=(on_an_api_server helm_chart plugin two_operators older_definition)
 for suite in "${suites[@]}"; do
   cargo test --release --workspace --test "$suite" -- --test-threads=1 --nocapture
 done
