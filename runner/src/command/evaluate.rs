@@ -9,8 +9,8 @@ use std::time::Instant;
 use darwinlm_search::{FitnessKind, Genome, Level, Problem};
 use darwinlm_store::open_folder;
 use darwinlm_task::{
-    DeviceClass, EvaluationReport, EvaluationSpec, ExitCode, LatencyWorkload, Measured,
-    NumericsPlan, PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
+    EvaluationReport, EvaluationSpec, ExitCode, LatencyWorkload, Measured, NumericsPlan,
+    PostTrainingSpec, PruningSpec, SearchSettings, TargetSpec, TokenSlice,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -264,10 +264,7 @@ fn shown(figures: &Figures, parameters: u64) -> Measured {
 /// `darwinlm-runner evaluate`: one model, for people and scripts.
 pub(super) async fn by_hand(arguments: args::Evaluate) -> Result<(), Failure> {
     let (device, class) = open_device(arguments.numerics.device)?;
-    let numerics = match class {
-        DeviceClass::Cpu => NumericsPlan::cpu(arguments.numerics.threads),
-        DeviceClass::Cuda => NumericsPlan::cuda(arguments.numerics.threads),
-    };
+    let numerics = NumericsPlan::of(class, arguments.numerics.threads);
     set_threads(numerics.threads);
     let dense = block_in_place(|| DenseModel::open(&arguments.model, kind(numerics.dtype), device))
         .or_fail(ExitCode::BadData, "failed to load the dense model")?;

@@ -2,15 +2,13 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
 
-use darwinlm_search::{
-    Genome, Ladders, LatencyTable, Module, ModuleKind, PerKind, Shape, start as first_genome,
-};
+use darwinlm_search::{LatencyTable, ModuleKind, PerKind, Shape};
 use darwinlm_task::{
     DeviceClass, DeviceRequest, ExitCode, Forecast, ForecastRequest, MemoryForecast, NumericsPlan,
     PruningSpec, RATES_VERSION, Rates, TargetSpec, Task,
 };
+use tch::Device;
 use tokio::task::block_in_place;
 
 use super::compute::{ladders, open_device};
@@ -27,16 +25,20 @@ use crate::sources::{Fetcher, ModelSource, Variables};
 
 /// Answers the request on standard input.
 pub(super) async fn forecast() -> Result<(), Failure> {
-    let started = process::started();
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
         .or_fail(ExitCode::Usage, "failed to read standard input")?;
     let request: ForecastRequest =
         serde_json::from_str(&text).or_fail(ExitCode::Usage, "standard input holds no request")?;
+    // Before the model is fetched: that takes as long as the network likes.
+    let source = match &request.rates {
+        Some(rates) => Source::Table(checked(rates, request.device)?),
+        None => Source::Device(Opened::of(request.device)?),
+    };
     let scratch = Scratch::make("forecast")?;
     let config = configuration(&request, scratch.path()).await?;
-    let told = block_in_place(|| answer(&request, &config, started.elapsed(), scratch.path()))?;
+    let told = block_in_place(|| answer(&request, source, &config, scratch.path()))?;
     let text = serde_json::to_string(&told).or_fail(ExitCode::Bug, "a forecast is JSON")?;
     println!("{text}");
     Ok(())
@@ -105,8 +107,8 @@ fn asked(chain: &[Task]) -> Result<Asked<'_>, Failure> {
 
 fn answer(
     request: &ForecastRequest,
+    source: Source,
     config: &ModelConfig,
-    opening: Duration,
     scratch: &Path,
 ) -> Result<Forecast, Failure> {
     let Asked {
@@ -116,26 +118,22 @@ fn answer(
         target,
         settings,
     } = asked(&request.chain)?;
-    let rates = match &request.rates {
-        Some(rates) => checked(rates, request.device)?,
-        None => measured(
-            request,
-            config,
-            data.sequence_length,
-            pruning,
-            opening,
-            scratch,
-        )?,
+    let threads = threads.unwrap_or(NumericsPlan::DEFAULT_THREADS);
+    let levels = u8::try_from(pruning.levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?;
+    let rates = match source {
+        Source::Table(rates) => rates,
+        Source::Device(opened) => {
+            opened.rates(config, threads, data.sequence_length, levels, scratch)?
+        }
     };
-    let numerics = numerics(rates.device_class, threads);
+    let numerics = NumericsPlan::of(rates.device_class, threads);
     let shape = config.shape(pruning.attention_unit);
     let in_latency = pruning.spacing.is_measured() || target.is_measured();
     let table = in_latency
         .then(|| as_if_timed(&shape, pruning))
         .transpose()?;
     let ladders = ladders(&shape, pruning, table.as_ref())?;
-    target::check(&shape, &ladders, table.as_ref(), target)?;
-    let start = start(&shape, &ladders, table.as_ref(), target)?;
+    let start = target::check(&shape, &ladders, table.as_ref(), target)?;
     let run = Run {
         sizes: Sizes {
             windows: config.windows.clone(),
@@ -148,7 +146,6 @@ fn answer(
         start,
         stored_bytes: stored_bytes(config),
         data,
-        pruning,
         timed_sizes: table.as_ref().map(|_| timed_sizes(config, pruning)),
         settings,
         generations_per_job: request.generations_per_job,
@@ -232,62 +229,78 @@ fn checked(rates: &Rates, wanted: DeviceRequest) -> Result<Rates, Failure> {
     }
 }
 
-fn measured(
-    request: &ForecastRequest,
-    config: &ModelConfig,
-    sequence_length: u32,
-    pruning: &PruningSpec,
-    opening: Duration,
-    scratch: &Path,
-) -> Result<Rates, Failure> {
-    let (device, class) = open_device(request.device)?;
-    let numerics = numerics(class, asked(&request.chain)?.threads);
-    let subject = Subject {
-        config,
-        numerics: &numerics,
-        sequence_length,
-        levels: u8::try_from(pruning.levels).or_fail(ExitCode::BadSpec, "spec.pruning.levels")?,
-        device,
-        start_seconds: opening.as_secs_f64(),
-        scratch,
-    };
-    measure(subject, hear).or_fail(ExitCode::Bug, "failed to measure rates")
+/// Where rates come from.
+enum Source {
+    /// They were measured before.
+    Table(Rates),
+    /// They are measured here.
+    Device(Opened),
 }
 
-fn hear(what: &str) {
-    eprintln!("measuring {what}");
+/// A device, and the seconds from this process's start until it was open.
+struct Opened {
+    device: Device,
+    class: DeviceClass,
+    seconds: f64,
+}
+
+impl Opened {
+    fn of(request: DeviceRequest) -> Result<Self, Failure> {
+        let (device, class) = open_device(request)?;
+        Ok(Self {
+            device,
+            class,
+            seconds: process::started().elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Measures a model's shape on it.
+    fn rates(
+        &self,
+        config: &ModelConfig,
+        threads: u32,
+        sequence_length: u32,
+        levels: u8,
+        scratch: &Path,
+    ) -> Result<Rates, Failure> {
+        let subject = Subject {
+            config,
+            numerics: &NumericsPlan::of(self.class, threads),
+            sequence_length,
+            levels,
+            device: self.device,
+            start_seconds: self.seconds,
+            scratch,
+        };
+        let hear = |what: &str| eprintln!("measuring {what}");
+        measure(subject, hear).or_fail(ExitCode::Bug, "failed to measure rates")
+    }
 }
 
 /// `darwinlm-runner rates`: the table alone, for `darwinlm plan --rates` on another machine.
 pub(super) async fn rates(arguments: args::Rates) -> Result<(), Failure> {
-    let started = process::started();
+    // Before the model is fetched: that takes as long as the network likes.
+    let opened = Opened::of(arguments.numerics.device)?;
     let scratch = Scratch::make("forecast")?;
     let config = fetched(&arguments.model, scratch.path()).await?;
-    let (device, class) = open_device(arguments.numerics.device)?;
-    let opening = started.elapsed();
-    let numerics = numerics(class, Some(arguments.numerics.threads));
-    let subject = Subject {
-        config: &config,
-        numerics: &numerics,
-        sequence_length: arguments.sequence_length,
-        levels: arguments.levels,
-        device,
-        start_seconds: opening.as_secs_f64(),
-        scratch: scratch.path(),
-    };
-    let rates = block_in_place(|| measure(subject, hear));
-    let rates = rates.or_fail(ExitCode::Bug, "failed to measure rates")?;
+    let args::Rates {
+        sequence_length,
+        levels,
+        numerics,
+        ..
+    } = arguments;
+    let rates = block_in_place(|| {
+        opened.rates(
+            &config,
+            numerics.threads,
+            sequence_length,
+            levels,
+            scratch.path(),
+        )
+    })?;
     let text = serde_json::to_string_pretty(&rates).or_fail(ExitCode::Bug, "rates are JSON")?;
     println!("{text}");
     Ok(())
-}
-
-fn numerics(class: DeviceClass, threads: Option<u32>) -> NumericsPlan {
-    let threads = threads.unwrap_or(NumericsPlan::DEFAULT_THREADS);
-    match class {
-        DeviceClass::Cpu => NumericsPlan::cpu(threads),
-        DeviceClass::Cuda => NumericsPlan::cuda(threads),
-    }
 }
 
 /// A table of times as if a module took what it has parameters: nobody has measured the real one yet.
@@ -315,23 +328,6 @@ fn timed_sizes(config: &ModelConfig, pruning: &PruningSpec) -> u32 {
         false => pruning.levels,
     };
     ModuleKind::ALL.into_iter().map(count).sum()
-}
-
-/// The genome that the search will start with, but for the order in which single steps are taken back,
-/// which errors decide that nobody knows yet.
-fn start(
-    shape: &Shape,
-    ladders: &Ladders,
-    table: Option<&LatencyTable>,
-    asked: TargetSpec,
-) -> Result<Genome, Failure> {
-    let costs = target::costs(shape, ladders, table, asked)?;
-    let wanted = target::resolve(asked, &costs, table, shape.blocks)?;
-    let errors: Vec<Vec<f64>> = Module::all(shape.blocks)
-        .map(|module| vec![0.0; ladders[module.kind].as_slice().len()])
-        .collect();
-    first_genome(wanted, shape.blocks, ladders, &costs, &errors)
-        .or_fail(ExitCode::BadSpec, "spec.target cannot be met")
 }
 
 /// As the configuration names the type; bfloat16 where it does not.

@@ -61,7 +61,8 @@ fn dense(target: TargetSpec, costs: &Costs, table: Option<&LatencyTable>, blocks
 }
 
 /// Checks the target against the ladders that this model has: asked before hours go into a level
-/// database.
+/// database. Returns a start of the size that the search's will have: which single steps are taken back
+/// to dense, errors decide that nobody knows yet.
 ///
 /// # Errors
 /// Exit code 78 with what can be asked for instead.
@@ -70,15 +71,16 @@ pub(super) fn check(
     ladders: &Ladders,
     table: Option<&LatencyTable>,
     target: TargetSpec,
-) -> Result<(), Failure> {
+) -> Result<Genome, Failure> {
     let costs = costs(shape, ladders, table, target)?;
     // Only the order of steps within the reachable depends on the errors, which nobody knows yet.
     let errors: Vec<Vec<f64>> = Module::all(shape.blocks)
         .map(|module| vec![0.0; ladders[module.kind].as_slice().len()])
         .collect();
     let wanted = resolve(target, &costs, table, shape.blocks)?;
-    let Err(error) = start(wanted, shape.blocks, ladders, &costs, &errors) else {
-        return Ok(());
+    let error = match start(wanted, shape.blocks, ladders, &costs, &errors) {
+        Ok(start) => return Ok(start),
+        Err(error) => error,
     };
     let dense = dense(target, &costs, table, shape.blocks);
     let instead = instead(shape, ladders, &costs, dense, target, &error);
@@ -172,7 +174,8 @@ mod tests {
         };
         let (shape, table) = (shape(), table());
         let ladders = ladders(&shape, &pruning, Some(&table)).unwrap();
-        check(&shape, &ladders, Some(&table), target).map_err(|failure| {
+        let checked = check(&shape, &ladders, Some(&table), target);
+        checked.map(drop).map_err(|failure| {
             assert_eq!(failure.reason, FailureReason::TargetUnreachable.as_str());
             assert_eq!(failure.code, ExitCode::BadSpec);
             failure.to_string()

@@ -2,8 +2,8 @@
 
 use darwinlm_search::{Genome, Ladders, Level, Shape};
 use darwinlm_task::{
-    DataSpec, EvaluationSpec, ExportSpec, PostTrainingSpec, PruningSpec, SearchForecast,
-    SearchSettings, SliceSpec, StorageForecast,
+    DataSpec, EvaluationSpec, ExportSpec, PostTrainingSpec, SearchForecast, SearchSettings,
+    SliceSpec, StorageForecast,
 };
 
 use crate::memory::{Kept, Sizes};
@@ -21,8 +21,6 @@ pub struct Run<'a> {
     pub stored_bytes: u64,
     /// The four slices.
     pub data: &'a DataSpec,
-    /// How modules are pruned.
-    pub pruning: &'a PruningSpec,
     /// Sizes to time, of both kinds together, where anything counts in latency.
     pub timed_sizes: Option<u32>,
     /// How to search.

@@ -4,8 +4,7 @@ use darwinlm_search::{
 };
 use darwinlm_task::{
     DataSpec, DeviceClass, Dtype, ExportFormat, ExportSpec, NumericsPlan, PostTrainingSpec,
-    PruningSpec, QueryHeadLayout, RATES_VERSION, Rates, SearchSettings, SliceSpec, Spacing,
-    TaskKind,
+    QueryHeadLayout, RATES_VERSION, Rates, SearchSettings, SliceSpec, TaskKind,
 };
 use proptest::prelude::*;
 
@@ -31,7 +30,6 @@ fn shape() -> Shape {
 
 struct World {
     data: DataSpec,
-    pruning: PruningSpec,
     settings: SearchSettings,
     training: PostTrainingSpec,
     export: ExportSpec,
@@ -55,13 +53,6 @@ fn world() -> World {
             training: slice(100_000_000),
             fitness: slice(262_144),
             validation: slice(262_145),
-        },
-        pruning: PruningSpec {
-            levels: 10,
-            spacing: Spacing::Parameters,
-            mlp_granularity: 32,
-            attention_unit: AttentionUnit::QueryHead,
-            damping_permille: 10,
         },
         settings: SearchSettings {
             seed: 0,
@@ -120,7 +111,6 @@ impl World {
             start: Genome::uniform(32, Level::new(5).unwrap()),
             stored_bytes: 2,
             data: &self.data,
-            pruning: &self.pruning,
             timed_sizes: None,
             settings: &self.settings,
             generations_per_job: 25,

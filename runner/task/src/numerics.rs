@@ -69,6 +69,14 @@ impl NumericsPlan {
     /// Threads of a CPU worker that names no CPU limit.
     pub const DEFAULT_THREADS: u32 = 2;
 
+    /// The plan of a run on a class of devices.
+    pub const fn of(class: DeviceClass, threads: u32) -> Self {
+        match class {
+            DeviceClass::Cpu => Self::cpu(threads),
+            DeviceClass::Cuda => Self::cuda(threads),
+        }
+    }
+
     /// The plan of a CPU run: float32 throughout.
     pub const fn cpu(threads: u32) -> Self {
         Self {

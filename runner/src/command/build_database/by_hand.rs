@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use darwinlm_search::AttentionUnit;
 use darwinlm_store::{Folder, FolderWriter, Store, digest_file};
-use darwinlm_task::{DeviceClass, ExitCode, NumericsPlan, PruningSpec, Spacing};
+use darwinlm_task::{ExitCode, NumericsPlan, PruningSpec, Spacing};
 use serde_json::json;
 use tokio::task::block_in_place;
 use url::Url;
@@ -26,10 +26,7 @@ use crate::tokens::Sequences;
 pub(crate) async fn by_hand(arguments: args::BuildDatabase) -> Result<(), Failure> {
     let started = Instant::now();
     let (device, class) = open_device(arguments.numerics.device)?;
-    let numerics = match class {
-        DeviceClass::Cpu => NumericsPlan::cpu(arguments.numerics.threads),
-        DeviceClass::Cuda => NumericsPlan::cuda(arguments.numerics.threads),
-    };
+    let numerics = NumericsPlan::of(class, arguments.numerics.threads);
     set_threads(numerics.threads);
     let kind = kind(numerics.dtype);
     let dense = block_in_place(|| DenseModel::open(&arguments.model, kind, device))
